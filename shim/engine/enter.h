@@ -1,0 +1,38 @@
+// Entering a running container with another process (exec).
+#pragma once
+
+#include <kj/async.h>
+#include <kj/io.h>
+#include <kj/one-of.h>
+
+#include "shim/engine/cgroup.h"
+#include "shim/engine/container.h"
+#include "shim/engine/context.h"
+#include "shim/engine/failure-value.h"
+#include "shim/spec.capnp.h"
+
+namespace belay::shim {
+
+// A process that has passed execve inside the container.
+struct Entered {
+  pid_t pid;
+  kj::AutoCloseFd pidfd;
+  UserIds user;
+
+  // Null without a terminal.
+  kj::AutoCloseFd ptyMaster;
+};
+
+// Runs a process in the namespaces of `targetPidfd`, the container's first process. `cgroup` is a
+// child cgroup of the container's, made for this exec (Cgroup::createChild).
+//
+// Two stages as in prepareContainer, and for the same reason. Resolves once execve succeeded, or
+// with the failure: notFound for a missing command or user, failedPrecondition if the container has
+// exited. `process` and `stdio` are used before the first suspension only. Dropping the promise
+// kills what it started; Cgroup::kill is the sure way.
+kj::Promise<kj::OneOf<Entered, FailureValue>> enterContainer(EngineContext& context,
+                                                             ProcessSpec::Reader process,
+                                                             int targetPidfd, const Cgroup& cgroup,
+                                                             ChildStdio stdio);
+
+}  // namespace belay::shim

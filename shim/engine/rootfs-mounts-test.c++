@@ -1,0 +1,138 @@
+// System tests of a container's mounts: volumes, their propagation, and what an image does to lead
+// them astray.
+#include "shim/engine/rootfs-mounts.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "shim/engine/engine-test-fixture.h"
+
+namespace belay::shim {
+namespace {
+
+class RootfsMountsTest : public EngineTest {};
+
+TEST_F(RootfsMountsTest, BindsDirectoriesAndFiles) {
+  auto source = kj::str(directory, "/volume");
+  std::filesystem::create_directories(source.cStr());
+  KJ_SYSCALL(symlink("nowhere", kj::str(source, "/link").cStr()));
+  auto volume = addMount("/data");
+  volume.setReadonly(true);
+  volume.getKind().initBind().setSource(source);
+  auto hosts = addMount("/etc/hosts");
+  hosts.getKind().initBind().setSource(imagePath("etc/group"));
+  EXPECT_EQ(outputOf("readlink /data/link; touch /data/x 2>/dev/null || echo protected;"
+                     "head -n 1 /etc/hosts"),
+            "nowhere\nprotected\nroot:x:0:\n");
+}
+
+// A volume that is a shared mount of the host's, as systemd makes all of them.
+class PropagationTest : public RootfsMountsTest {
+ protected:
+  kj::String source = kj::str(directory, "/volume");
+
+  void SetUp() override {
+    RootfsMountsTest::SetUp();
+    if (IsSkipped()) return;
+    std::filesystem::create_directories(source.cStr());
+    KJ_SYSCALL(mount("volume", source.cStr(), "tmpfs", 0, nullptr));
+    KJ_SYSCALL(mount(nullptr, source.cStr(), nullptr, MS_SHARED, nullptr));
+    std::filesystem::create_directories(kj::str(source, "/sub").cStr());
+  }
+
+  void TearDown() override {
+    if (!IsSkipped()) {
+      umount2(kj::str(source, "/sub").cStr(), MNT_DETACH);
+      KJ_SYSCALL(umount2(source.cStr(), MNT_DETACH));
+    }
+    RootfsMountsTest::TearDown();
+  }
+
+  // What the container finds in the volume's folder, upon which the host mounts something with a
+  // file in it after the container was made.
+  kj::String seenAfterMount(Mount::Propagation propagation) {
+    auto volume = addMount("/data");
+    volume.setPropagation(propagation);
+    volume.getKind().initBind().setSource(source);
+    volume.getKind().getBind().setRecursive(true);
+    setScript(containerSpec().getProcess(), "ls /data/sub");
+    auto prepared = prepareWell();
+    auto sub = kj::str(source, "/sub");
+    KJ_SYSCALL(mount("sub", sub.cStr(), "tmpfs", 0, nullptr));
+    KJ_SYSCALL(close(open(kj::str(sub, "/late").cStr(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644)));
+    return finish(kj::mv(prepared)).output;
+  }
+
+  // True if the host sees what a container with the right to mount mounts in its volume.
+  bool mountOfContainerReachesHost(Mount::Propagation propagation) {
+    constexpr uint64_t SYS_ADMIN = 1 << 21;
+    auto capabilities = containerSpec().getProcess().getCapabilities();
+    capabilities.setBounding(SYS_ADMIN);
+    capabilities.setEffective(SYS_ADMIN);
+    capabilities.setPermitted(SYS_ADMIN);
+    auto volume = addMount("/data");
+    volume.setPropagation(propagation);
+    volume.getKind().initBind().setSource(source);
+    setScript(containerSpec().getProcess(),
+              "mount -t tmpfs inner /data/sub && touch /data/sub/inner");
+    EXPECT_EQ(run().code, 0);
+    return std::filesystem::exists(kj::str(source, "/sub/inner").cStr());
+  }
+};
+
+TEST_F(PropagationTest, PrivateVolumesShowNoLaterMount) {
+  EXPECT_EQ(seenAfterMount(Mount::Propagation::PRIVATE), "");
+}
+
+TEST_F(PropagationTest, SlaveVolumesShowLaterMountsOfTheHost) {
+  EXPECT_EQ(seenAfterMount(Mount::Propagation::SLAVE), "late\n");
+}
+
+TEST_F(PropagationTest, SharedVolumesGoBothWays) {
+  EXPECT_TRUE(mountOfContainerReachesHost(Mount::Propagation::SHARED));
+}
+
+TEST_F(PropagationTest, SlaveVolumesDoNotReachTheHost) {
+  EXPECT_FALSE(mountOfContainerReachesHost(Mount::Propagation::SLAVE));
+}
+
+TEST_F(RootfsMountsTest, RecursiveReadonlyReachesMountsBelow) {
+  auto source = kj::str(directory, "/volume");
+  auto sub = kj::str(source, "/sub");
+  std::filesystem::create_directories(sub.cStr());
+  KJ_SYSCALL(mount("sub", sub.cStr(), "tmpfs", 0, nullptr));
+  KJ_DEFER(KJ_SYSCALL(umount2(sub.cStr(), MNT_DETACH)));
+  for (auto path : {"/flat"_kj, "/deep"_kj}) {
+    auto volume = addMount(path);
+    volume.setReadonly(true);
+    volume.setRecursiveReadonly(path == "/deep"_kj);
+    volume.getKind().initBind().setSource(source);
+    volume.getKind().getBind().setRecursive(true);
+  }
+  EXPECT_EQ(
+      outputOf("touch /flat/x 2>/dev/null || echo protected; touch /flat/sub/x && echo written;"
+               "touch /deep/sub/y 2>/dev/null || echo protected"),
+      "protected\nwritten\nprotected\n");
+}
+
+TEST_F(RootfsMountsTest, FollowsADanglingLinkInsideTheRootfs) {
+  // As distributions with systemd-resolved ship it.
+  KJ_SYSCALL(symlink("../run/resolve/resolved.conf", imagePath("etc/resolv.conf").cStr()));
+  addMount("/etc/resolv.conf").getKind().initBind().setSource(imagePath("etc/group"));
+  EXPECT_EQ(outputOf("head -n 1 /run/resolve/resolved.conf"), "root:x:0:\n");
+}
+
+TEST_F(RootfsMountsTest, LinksInTheImageCannotLeadAMountOutside) {
+  auto outside = kj::str(directory, "/outside");
+  std::filesystem::create_directories(outside.cStr());
+  KJ_SYSCALL(symlink(outside.cStr(), imagePath("escape").cStr()));
+  addMount("/escape/data").getKind().initTmpfs().setMode(0755);
+  outputOf("true");
+  EXPECT_TRUE(std::filesystem::is_empty(outside.cStr()));
+}
+
+}  // namespace
+}  // namespace belay::shim

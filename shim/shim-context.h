@@ -1,0 +1,16 @@
+// What every part of the shim works with; main makes one.
+#pragma once
+
+#include "shim/engine/context.h"
+#include "shim/reaper.h"
+#include "shim/stdio/log-disk.h"
+
+namespace belay::shim {
+
+struct ShimContext {
+  EngineContext& engine;
+  Reaper& reaper;
+  LogDisk& disk;
+};
+
+}  // namespace belay::shim

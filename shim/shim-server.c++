@@ -1,0 +1,98 @@
+// Implementation of shim-server.h: translates calls, and failures into values.
+#include "shim/shim-server.h"
+
+#include <unistd.h>
+
+#include "shim/connections.h"
+#include "shim/container-server.h"
+#include "shim/failure.h"
+#include "shim/session-answer.h"
+
+namespace belay::shim {
+
+kj::StringPtr versionText() {
+  return "0.1.0"_kj;
+}
+
+kj::Promise<void> ShimServer::info(InfoContext context) {
+  auto results = context.getResults();
+  results.setProtocolVersion(PROTOCOL_VERSION);
+  results.setVersion(versionText());
+  results.setPid(getpid());
+  results.setPodId(pod.getId());
+  co_return;
+}
+
+kj::Promise<void> ShimServer::createPod(CreatePodContext context) {
+  auto failure = co_await pod.create(context.getParams().getSpec());
+  auto results = context.getResults();
+  writeOutcome(failure, results.initOutcome());
+  pod.fillState(results.initState());
+}
+
+kj::Promise<void> ShimServer::state(StateContext context) {
+  pod.fillState(context.getResults().initState());
+  co_return;
+}
+
+kj::Promise<void> ShimServer::createContainer(CreateContainerContext context) {
+  auto created = co_await pod.createContainer(context.getParams().getSpec());
+  auto results = context.getResults();
+  KJ_SWITCH_ONEOF(created) {
+    KJ_CASE_ONEOF(container, kj::Own<PodContainer>) {
+      results.initOutcome().setDone();
+      results.setContainer(kj::heap<ContainerServer>(pod, kj::mv(container)));
+    }
+    KJ_CASE_ONEOF(failure, FailureValue) {
+      writeFailure(failure, results.initOutcome().initFailed());
+    }
+  }
+}
+
+kj::Promise<void> ShimServer::container(ContainerContext context) {
+  auto id = context.getParams().getId();
+  auto results = context.getResults();
+  KJ_IF_MAYBE (found, pod.find(id)) {
+    results.initOutcome().setDone();
+    results.setContainer(kj::heap<ContainerServer>(pod, kj::addRef(*found)));
+  } else {
+    writeFailure(plainFailure(Failure::Code::NOT_FOUND, "find container", id,
+                              kj::str("pod ", pod.getId(), " has none of that id")),
+                 results.initOutcome().initFailed());
+  }
+  co_return;
+}
+
+kj::Promise<void> ShimServer::watch(WatchContext context) {
+  pod.watch(context.getParams().getWatcher());
+  co_return;
+}
+
+kj::Promise<void> ShimServer::descriptors(DescriptorsContext context) {
+  kj::Vector<PodContainer::Descriptor> descriptors;
+  for (auto& container : pod.all()) {
+    auto more = container->duplicateDescriptors();
+    // What a message cannot carry would arrive without its descriptor. A watcher gets one message
+    // for each container, and Container.descriptors is one, too.
+    if (descriptors.size() + more.size() > MAX_FDS_PER_MESSAGE) break;
+    for (auto& descriptor : more)
+      descriptors.add(kj::mv(descriptor));
+  }
+  auto list = context.getResults().initDescriptors(descriptors.size());
+  fillDescriptors(kj::mv(descriptors), list);
+  co_return;
+}
+
+kj::Promise<void> ShimServer::removePod(RemovePodContext context) {
+  auto failure = co_await pod.remove();
+  writeOutcome(failure, context.getResults().initOutcome());
+}
+
+kj::Promise<void> ShimServer::portForward(PortForwardContext context) {
+  auto results = context.getResults();
+  answerWithSession([&]() { return pod.portForward(); }, "forward ports of pod"_kj, pod.getId(),
+                    results);
+  co_return;
+}
+
+}  // namespace belay::shim

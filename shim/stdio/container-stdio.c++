@@ -1,0 +1,149 @@
+// Implementation of container-stdio.h.
+#include "shim/stdio/container-stdio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <unistd.h>
+
+#include "shim/stdio/descriptors.h"
+#include "shim/stdio/fifo.h"
+#include "shim/stdio/terminal-input.h"
+
+namespace belay::shim {
+namespace {
+
+constexpr kj::StringPtr IN_FIFO = "stdin"_kj;
+constexpr kj::StringPtr OUT_FIFO = "stdout"_kj;
+constexpr kj::StringPtr ERR_FIFO = "stderr"_kj;
+constexpr kj::StringPtr OUT_SPOOL = "stdout.spool"_kj;
+constexpr kj::StringPtr ERR_SPOOL = "stderr.spool"_kj;
+constexpr kj::StringPtr LOG_POSITION = "log-position"_kj;
+
+}  // namespace
+
+ContainerStdio::ContainerStdio(kj::UnixEventPort& port, kj::Timer& timer, LogDisk& disk, int dirFd,
+                               Options options)
+    : port(port),
+      timer(timer),
+      dirFd(dirFd),
+      wantsInput(options.wantsInput),
+      terminal(options.terminal),
+      inputOnce(options.inputOnce),
+      out(Spool::create(dirFd, OUT_SPOOL)) {
+  kj::Maybe<Spool&> errSpool;
+  if (!terminal) {
+    makeFifo(dirFd, OUT_FIFO);
+    makeFifo(dirFd, ERR_FIFO);
+    if (wantsInput) makeFifo(dirFd, IN_FIFO);
+    errSpool = err.emplace(Spool::create(dirFd, ERR_SPOOL));
+  }
+  log = kj::heap<ContainerLog>(disk, timer, LogPositionFile::create(dirFd, LOG_POSITION),
+                               options.logPath, options.logMaxLineBytes, out, errSpool);
+}
+
+ContainerStdio::~ContainerStdio() noexcept(false) {}
+
+ContainerStdio::Ends ContainerStdio::openContainerEnds() {
+  Ends ends;
+  if (terminal) return ends;
+  ends.out = openOutputEnd(dirFd, OUT_FIFO);
+  ends.err = openOutputEnd(dirFd, ERR_FIFO);
+  if (wantsInput) {
+    ends.in = openInputEnd(dirFd, IN_FIFO);
+    // Held open, so that the container waits for input instead of seeing its end.
+    input = openWriter(dirFd, IN_FIFO);
+  } else {
+    ends.in = openNull(O_RDONLY);
+  }
+  return ends;
+}
+
+void ContainerStdio::giveTo(uid_t uid, gid_t gid) {
+  giveFifo(dirFd, OUT_FIFO, uid, gid);
+  giveFifo(dirFd, ERR_FIFO, uid, gid);
+  if (wantsInput) giveFifo(dirFd, IN_FIFO, uid, gid);
+}
+
+kj::Promise<kj::Maybe<FailureValue>> ContainerStdio::start(kj::AutoCloseFd ptyMaster) {
+  auto failure = co_await log->open();
+  if (failure != nullptr) co_return kj::mv(failure);
+  if (terminal) {
+    setNonBlocking(ptyMaster);
+    outReader = kj::heap<OutputReader>(port, timer, kj::mv(ptyMaster), OutputReader::Source::PTY,
+                                       out, *log, LogStream::OUT);
+  } else {
+    outReader = kj::heap<OutputReader>(port, timer, openReader(dirFd, OUT_FIFO),
+                                       OutputReader::Source::FIFO, out, *log, LogStream::OUT);
+    errReader =
+        kj::heap<OutputReader>(port, timer, openReader(dirFd, ERR_FIFO), OutputReader::Source::FIFO,
+                               KJ_ASSERT_NONNULL(err), *log, LogStream::ERR);
+  }
+  co_return nullptr;
+}
+
+kj::Promise<void> ContainerStdio::finish() {
+  input = nullptr;
+  if (outReader == nullptr) co_return;  // never started
+  KJ_IF_MAYBE (reader, outReader) (*reader)->drain();
+  KJ_IF_MAYBE (reader, errReader) (*reader)->drain();
+  co_await log->whenFinished();
+  outReader = nullptr;
+  errReader = nullptr;
+}
+
+kj::Maybe<kj::Own<OutputTap>> ContainerStdio::tap(LogStream stream) {
+  auto& reader = stream == LogStream::OUT ? outReader : errReader;
+  KJ_IF_MAYBE (present, reader) {
+    auto tap = kj::refcounted<OutputTap>();
+    (*present)->addTap(kj::addRef(*tap));
+    return kj::mv(tap);
+  }
+  return nullptr;
+}
+
+ContainerStdio::Input ContainerStdio::openInput() {
+  if (!terminal) return {openWriter(dirFd, IN_FIFO), kj::READY_NOW};
+  auto pipe = makePipe();
+  setNonBlocking(pipe.readEnd);
+  setNonBlocking(pipe.writeEnd);
+  auto master = duplicate(KJ_REQUIRE_NONNULL(outReader)->getFd());
+  return {kj::mv(pipe.writeEnd), copyToTerminal(port, kj::mv(pipe.readEnd), kj::mv(master))};
+}
+
+bool ContainerStdio::clientInputEnded() {
+  if (!inputOnce || input.get() < 0) return false;
+  input = nullptr;
+  return true;
+}
+
+void ContainerStdio::resize(TerminalSize size) {
+  KJ_IF_MAYBE (reader, outReader) {
+    if (terminal) setTerminalSize((*reader)->getFd(), size);
+  }
+}
+
+kj::Vector<ContainerStdio::Descriptor> ContainerStdio::duplicateDescriptors() const {
+  kj::Vector<Descriptor> result;
+  KJ_IF_MAYBE (reader, outReader) {
+    result.add(Descriptor{terminal ? "pty"_kj : OUT_FIFO, duplicate((*reader)->getFd())});
+  }
+  KJ_IF_MAYBE (reader, errReader) {
+    result.add(Descriptor{ERR_FIFO, duplicate((*reader)->getFd())});
+  }
+  if (input.get() >= 0) result.add(Descriptor{IN_FIFO, duplicate(input)});
+  return result;
+}
+
+void ContainerStdio::removeFiles(int dirFd) {
+  for (auto name : {IN_FIFO, OUT_FIFO, ERR_FIFO, OUT_SPOOL, ERR_SPOOL, LOG_POSITION}) {
+    KJ_SYSCALL_HANDLE_ERRORS(unlinkat(dirFd, name.cStr(), 0)) {
+      case ENOENT:
+        break;
+      default:
+        KJ_FAIL_SYSCALL("unlinkat", error, name);
+    }
+  }
+}
+
+}  // namespace belay::shim

@@ -1,0 +1,34 @@
+// The overlay snapshotter passes the suite, with and without the volatile option.
+#include "snapshot/overlay-snapshotter.h"
+
+#include "snapshot/snapshotter-suite.h"
+
+namespace belay::snapshot {
+namespace {
+
+SnapshotterParam overlay(const char* name, Durability durability) {
+  return {name, [durability](kj::StringPtr path, Store& store, Helpers& helpers) {
+            return newOverlaySnapshotter(path, store, helpers, durability);
+          }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Overlay, SnapshotterSuite,
+                         ::testing::Values(overlay("Volatile", Durability::VOLATILE),
+                                           overlay("Synced", Durability::SYNCED)),
+                         snapshotterName);
+
+struct OverlaySnapshotterTest : public StoreFixture {};
+
+TEST_F(OverlaySnapshotterTest, SweepsHalfMadeSnapshots) {
+  openStore();
+  auto path = kj::str(folder.path(), "/snapshotter");
+  auto snapshots = makeFolders(kj::str(path, "/snapshots"), 0711);
+  makeFolder(makeFolder(snapshots, ".half", 0711), "fs", 0755);
+  auto snapshotter = newOverlaySnapshotter(path, *store, helpers);
+  EXPECT_EQ(namesIn(snapshots).size(), 0);
+  wait(snapshotter->whenTrashIsEmpty());
+  EXPECT_EQ(snapshotter->name(), "overlay");
+}
+
+}  // namespace
+}  // namespace belay::snapshot

@@ -1,0 +1,67 @@
+// Cgroups as far as belayd itself needs them: homes for what outlives it, outside its own cgroup,
+// and the end of what a dead shim left behind. (Limits and counters are the shims' business.)
+#pragma once
+
+#include <kj/async.h>
+#include <kj/io.h>
+#include <kj/string.h>
+#include <kj/timer.h>
+#include <kj/vector.h>
+
+namespace belay::supervisor {
+
+class Cgroups {
+ public:
+  // Finds the mounted hierarchies: v1, v2, or both (hybrid). `root` is the name below which belayd
+  // keeps what is its own, "belay" (Config::cgroupRoot). Makes the homes of shims and of streaming
+  // sessions there.
+  explicit Cgroups(kj::StringPtr root);
+  KJ_DISALLOW_COPY_AND_MOVE(Cgroups);
+
+  // What a new shim joins before it runs, so that neither belayd's limits nor its service's end
+  // reach it: /ROOT/shims in each v1 hierarchy, one cgroup for all, and /ROOT/shims/ID in v2's,
+  // one for each, by which a shim can be killed with all its helpers.
+  struct Home {
+    kj::ArrayPtr<const kj::AutoCloseFd> tasks;  // v1: to be written "0" by the child
+    kj::AutoCloseFd folder;                     // v2: for CLONE_INTO_CGROUP; null without one
+  };
+  Home makeHome(kj::StringPtr podId);
+
+  // The same for streaming sessions: /ROOT/sessions in every hierarchy, one for all of them.
+  Home sessionsHome();
+
+  // Kills what is left of a shim and its helpers, and takes its home away. Absent is fine.
+  kj::Promise<void> removeHome(kj::StringPtr podId, kj::Timer& timer);
+
+  // SIGKILL to every process in the cgroup `path` (absolute below each hierarchy's root) and below,
+  // then removes it everywhere. Absent is fine. Throws INTERNAL, naming a process, when one does
+  // not die within `limit` (it hangs in the kernel).
+  kj::Promise<void> destroy(kj::String path, kj::Timer& timer, kj::Duration limit = LIMIT);
+
+  // Whether any hierarchy has it.
+  bool exists(kj::StringPtr path) const;
+
+  // Removes it wherever it has neither process nor child. Absent is fine.
+  void removeIfUnused(kj::StringPtr path);
+
+  static constexpr kj::Duration LIMIT = 10 * kj::SECONDS;
+
+ private:
+  struct Hierarchy {
+    kj::String mountPoint;
+    kj::AutoCloseFd folder;
+    bool unified;
+  };
+
+  kj::String root;
+  kj::Vector<Hierarchy> hierarchies;
+  kj::Vector<kj::AutoCloseFd> shimTasks;
+  kj::Vector<kj::AutoCloseFd> sessionTasks;
+
+  kj::Vector<kj::AutoCloseFd> makeHomeOfAll(kj::StringPtr path);
+  kj::AutoCloseFd unifiedFolder(kj::StringPtr path);
+  kj::String homeOf(kj::StringPtr podId) const;
+  kj::Maybe<const Hierarchy&> unified() const;
+};
+
+}  // namespace belay::supervisor

@@ -1,0 +1,406 @@
+// See container-manager.h.
+#include "supervisor/container-manager.h"
+
+#include <kj/debug.h>
+#include <signal.h>
+
+#include "snapshot/failure.h"
+#include "supervisor/attempt.h"
+#include "supervisor/ids.h"
+#include "supervisor/log.h"
+#include "supervisor/shim-descriptor.h"
+#include "supervisor/shim-failure.h"
+
+namespace belay::supervisor {
+
+namespace {
+
+using snapshot::Code;
+using snapshot::fail;
+
+// Shorter than the two minutes that kubelet waits, so that it is told the reason.
+constexpr kj::Duration CREATE_LIMIT = 100 * kj::SECONDS;
+constexpr kj::Duration START_LIMIT = 60 * kj::SECONDS;
+
+// Beyond the grace or time-out that the client chose, before the shim is taken for hung.
+constexpr kj::Duration SLACK = 20 * kj::SECONDS;
+
+// The CRI's limit for each of stdout and stderr: a reply may have 16 MiB in all.
+constexpr uint64_t MAX_EXEC_BYTES = 16'000'000;
+
+// Asks the shim for the container and makes one call to it, in one round trip.
+template <typename Call>
+auto callContainer(shim::Shim::Client shim, kj::StringPtr id, Call&& call) {
+  auto lookup = shim.containerRequest();
+  lookup.setId(id);
+  auto found = lookup.send();
+  auto result = call(found.getContainer()).dropPipeline();
+  return found.then([result = kj::mv(result)](auto found) mutable {
+    requireDone(found.getOutcome());
+    return kj::mv(result);
+  });
+}
+
+void writeRootfs(shim::Rootfs::Builder rootfs, const snapshot::RootfsMount& mount) {
+  auto lower = rootfs.initLower(mount.lower.size());
+  for (size_t i = 0; i < mount.lower.size(); ++i)
+    lower.set(i, mount.lower[i]);
+  rootfs.setUpper(mount.upper);
+  rootfs.setWork(mount.work);
+  auto options = rootfs.initOptions(mount.options.size());
+  for (size_t i = 0; i < mount.options.size(); ++i)
+    options.set(i, mount.options[i]);
+}
+
+kj::Array<snapshot::Digest> chainIdsOf(snapshot::Image::Reader image) {
+  return KJ_MAP(layer, image.getLayers()) {
+    return snapshot::Digest::parse(layer.getChainId(), "chain id of the image's layer");
+  };
+}
+
+}  // namespace
+
+kj::Promise<kj::String> ContainerManager::create(kj::StringPtr podId,
+                                                 Owned<ContainerConfig> config) {
+  auto pod = parts.inventory.getPod(podId);
+  auto name = kj::str("create-container ", pod->id(), ' ', config.get().getName(), " attempt ",
+                      config.get().getAttempt());
+  return parts.operations.run(kj::mv(name), [this, pod = kj::mv(pod), config = kj::mv(config)](
+                                                Operation& operation) mutable {
+    return make(operation, kj::mv(pod), kj::mv(config));
+  });
+}
+
+kj::Promise<kj::String> ContainerManager::make(Operation& operation, kj::Own<Pod> pod,
+                                               Owned<ContainerConfig> config) {
+  operation.enter("check the request");
+  auto name = config.get().getName();
+  KJ_IF_MAYBE (present, parts.inventory.findContainerNamed(*pod, name, config.get().getAttempt())) {
+    if ((*present)->state() == ContainerView::State::CREATED) co_return kj::str((*present)->id());
+    fail(Code::ALREADY_EXISTS, "container ", (*present)->id(), " of pod ", pod->id(),
+         " has the name ", name, " and attempt ", config.get().getAttempt(),
+         " already: remove it, or count attempt up");
+  }
+  auto container = recordIntent(*pod, config.get());
+  // Stopping the pod cancels it.
+  auto work = pod->creations.wrap(operation.within(CREATE_LIMIT, setUp(operation, *container)));
+  KJ_IF_MAYBE (failure, co_await attempt(kj::mv(work))) {
+    operation.beginUndo();
+    co_await undo(operation, *container);
+    kj::throwFatalException(kj::mv(*failure));
+  }
+  log(LogLevel::INFO, "container is created", "container", container->id(), "pod", pod->id(),
+      "name", name);
+  co_return kj::str(container->id());
+}
+
+kj::Own<Container> ContainerManager::recordIntent(Pod& pod, ContainerConfig::Reader config) {
+  if (pod.stage() != PodStage::READY || pod.isShimDead()) {
+    fail(Code::FAILED_PRECONDITION, "pod sandbox ", pod.id(), " is not ready");
+  }
+  auto image = images.require(config.getImage());
+  return parts.inventory.add(pod,
+                             Owned<ContainerRecord>::make([&](ContainerRecord::Builder record) {
+                               record.setId(newId());
+                               record.setPodId(pod.id());
+                               record.setConfig(config);
+                               record.setImageId(image.get().getId());
+                               record.setImageRef(image.get().getId());
+                               record.setCreatedAtNs(wallClockNs());
+                               record.setCreating(true);
+                             }));
+}
+
+kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& container) {
+  operation.enter("prepare the root file system");
+  auto spec = prepareSpec(operation, container);
+  // Before the shim is asked: whoever cleans up after a crash must know the cgroup.
+  parts.inventory.update(container,
+                         [&](ContainerRecord::Builder record) { record.setSpec(spec.get()); });
+  operation.enter("set the container up");
+  auto shim = co_await container.pod().client();
+  auto request = shim.createContainerRequest();
+  request.setSpec(spec.get());
+  auto answer = co_await request.send();
+  requireDone(answer.getOutcome());
+  auto state = co_await answer.getContainer().stateRequest().send();
+  parts.inventory.update(container, [&](ContainerRecord::Builder record) {
+    record.setLast(state.getState());
+    record.setCreating(false);
+  });
+}
+
+Owned<shim::ContainerSpec> ContainerManager::prepareSpec(Operation& operation,
+                                                         Container& container) {
+  auto image = images.require(container.get().getImageId());
+  auto mount = parts.snapshotter.prepare(container.id(), chainIdsOf(image.get()));
+  capnp::MallocMessageBuilder message;
+  auto rootfs = message.initRoot<shim::Rootfs>();
+  writeRootfs(rootfs, mount);
+
+  operation.enter("build the container's specification");
+  auto target = targetOf(container);
+  auto folder = parts.folders.pathOf(container.pod().id());
+  return buildContainerSpec(parts.specOptions, parts.seccomp,
+                            {
+                                .id = container.id(),
+                                .config = container.get().getConfig(),
+                                .pod = container.pod().get().getConfig(),
+                                .podSpec = container.pod().get().getSpec(),
+                                .image = image.get(),
+                                .rootfs = rootfs.asReader(),
+                                .podFilesDir = folder,
+                                .targetContainerId = target,
+                            });
+}
+
+// Full id of the container whose pid namespace is to be shared; empty without one.
+kj::String ContainerManager::targetOf(Container& container) {
+  auto options = container.get().getConfig().getSecurity().getNamespaces();
+  if (options.getPid() != shim::NamespaceMode::TARGET) return kj::String();
+  KJ_IF_MAYBE (target, parts.inventory.findContainer(options.getTargetId())) {
+    if (&(*target)->pod() == &container.pod()) return kj::str((*target)->id());
+  }
+  fail(Code::INVALID_ARGUMENT,
+       "linux.security_context.namespace_options.target_id: ", options.getTargetId(),
+       " is no container of this pod");
+}
+
+kj::Promise<void> ContainerManager::undo(Operation& operation, Container& container) {
+  KJ_IF_MAYBE (failure, co_await attempt(removeFromShim(container))) {
+    // Its record stays, unseen; removing the pod, or the next start of belayd, ends it.
+    log(LogLevel::ERROR, "what was made of a container could not be undone", "container",
+        container.id(), "reason", snapshot::messageOf(*failure));
+    co_return;
+  }
+  if (parts.inventory.isGone(container)) co_return;
+  parts.snapshotter.remove(container.id());
+  parts.inventory.remove(container);
+}
+
+// Also when the shim never heard of it.
+kj::Promise<void> ContainerManager::removeFromShim(Container& container) {
+  if (container.pod().isShimDead()) {
+    co_await teardown.stopWithoutShim(container, SIGKILL, 0 * kj::SECONDS);
+    co_return;
+  }
+  auto shim = co_await container.pod().client();
+  auto lookup = shim.containerRequest();
+  lookup.setId(container.id());
+  auto found = co_await orLate(parts.timer, SLACK, "the shim's look-up of the container",
+                               lookup.send().dropPipeline());
+  if (found.getOutcome().isFailed() &&
+      found.getOutcome().getFailed().getCode() == shim::Failure::Code::NOT_FOUND) {
+    co_return;
+  }
+  requireDone(found.getOutcome());
+  auto answer = co_await orLate(parts.timer, SLACK, "the shim's removal of the container",
+                                found.getContainer().removeRequest().send().dropPipeline());
+  requireDone(answer.getOutcome());
+  KJ_IF_MAYBE (connection, container.pod().shim()) {
+    connection->forgetDescriptors(container.id());
+  }
+}
+
+kj::Promise<void> ContainerManager::start(kj::StringPtr id) {
+  auto container = parts.inventory.getContainer(id);
+  auto name = kj::str("start-container ", container->id());
+  return parts.operations
+      .run(kj::mv(name),
+           [this, container = kj::mv(container)](Operation& operation) mutable {
+             return takeTurnToStart(kj::mv(container), operation);
+           })
+      .ignoreResult();
+}
+
+kj::Promise<kj::String> ContainerManager::takeTurnToStart(kj::Own<Container> container,
+                                                          Operation& operation) {
+  operation.enter("wait for the container's turn");
+  auto turn = co_await container->turns.take();
+  operation.enter("start the container's process");
+  if (container->pod().stage() != PodStage::READY) {
+    fail(Code::FAILED_PRECONDITION, "pod sandbox ", container->pod().id(), " is not ready");
+  }
+  auto shim = co_await container->pod().client();
+  auto starting = callContainer(shim, container->id(), [](shim::Container::Client target) {
+    return target.startRequest().send();
+  });
+  auto answer = co_await operation.within(START_LIMIT, kj::mv(starting));
+  co_await learnState(*container, shim);
+  requireDone(answer.getOutcome());
+  log(LogLevel::INFO, "container is started", "container", container->id());
+  co_return kj::String();
+}
+
+kj::Promise<void> ContainerManager::stop(kj::StringPtr id, kj::Duration grace) {
+  KJ_IF_MAYBE (container, parts.inventory.findContainer(id)) {
+    if ((*container)->hasExited()) return kj::READY_NOW;
+    // Not joined with one of another grace: the shim lets the shorter one win.
+    auto name =
+        kj::str("stop-container ", (*container)->id(), " grace ", grace / kj::SECONDS, " s");
+    return parts.operations
+        .run(kj::mv(name),
+             [this, container = kj::mv(*container), grace](Operation& operation) mutable {
+               return carryOutStop(kj::mv(container), grace, operation);
+             })
+        .ignoreResult();
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<kj::String> ContainerManager::carryOutStop(kj::Own<Container> container,
+                                                       kj::Duration grace, Operation& operation) {
+  operation.enter("stop the container");
+  int configured = container->get().getSpec().getStopSignal();
+  int signal = configured == 0 ? SIGTERM : configured;
+  if (container->pod().isShimDead()) {
+    co_await teardown.stopWithoutShim(*container, signal, grace);
+    co_return kj::String();
+  }
+  auto shim = co_await container->pod().client();
+  auto stopping = callContainer(shim, container->id(), [&](shim::Container::Client target) {
+    auto request = target.stopRequest();
+    request.setSignal(signal);
+    request.setGraceMs(grace / kj::MILLISECONDS);
+    return request.send();
+  });
+  auto stopped = operation.within(grace + SLACK, kj::mv(stopping)).then([](auto answer) {
+    requireDone(answer.getOutcome());
+  });
+  KJ_IF_MAYBE (failure,
+               co_await attempt(stopped.then([&] { return learnState(*container, shim); }))) {
+    // Removed by another call meanwhile: that stopped it, too.
+    bool removed = parts.inventory.isGone(*container) || container->get().getRemoving();
+    if (!removed) kj::throwFatalException(kj::mv(*failure));
+  }
+  co_return kj::String();
+}
+
+// The watcher may not have told yet; after the answer no client may see an older state.
+kj::Promise<void> ContainerManager::learnState(Container& container, shim::Shim::Client shim) {
+  auto state = co_await callContainer(shim, container.id(), [](shim::Container::Client target) {
+    return target.stateRequest().send();
+  });
+  parts.inventory.apply(container.pod(), state.getState());
+}
+
+kj::Promise<void> ContainerManager::remove(kj::StringPtr id) {
+  KJ_IF_MAYBE (container, parts.inventory.findContainer(id)) {
+    return discard(kj::mv(*container));
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> ContainerManager::discard(kj::Own<Container> container) {
+  auto name = kj::str("remove-container ", container->id());
+  return parts.operations
+      .run(kj::mv(name),
+           [this, container = kj::mv(container)](Operation& operation) mutable {
+             return takeTurnToRemove(kj::mv(container), operation);
+           })
+      .ignoreResult();
+}
+
+kj::Promise<kj::String> ContainerManager::takeTurnToRemove(kj::Own<Container> container,
+                                                           Operation& operation) {
+  operation.enter("wait for the container's turn");
+  auto turn = co_await container->turns.take();
+  if (parts.inventory.isGone(*container)) co_return kj::String();
+  operation.enter("remove the container");
+  parts.inventory.update(*container,
+                         [](ContainerRecord::Builder record) { record.setRemoving(true); });
+  co_await removeFromShim(*container);
+  // Removing the pod may have been quicker.
+  if (parts.inventory.isGone(*container)) co_return kj::String();
+  parts.snapshotter.remove(container->id());
+  parts.inventory.remove(*container);
+  log(LogLevel::INFO, "container is removed", "container", container->id());
+  co_return kj::String();
+}
+
+kj::Own<Container> ContainerManager::getRunning(kj::StringPtr id) {
+  auto container = parts.inventory.getContainer(id);
+  switch (container->state()) {
+    case ContainerView::State::RUNNING:
+      return container;
+    case ContainerView::State::UNKNOWN:
+      fail(Code::UNAVAILABLE, "the shim of container ", container->id(),
+           " is dead or does not answer");
+    case ContainerView::State::CREATED:
+    case ContainerView::State::EXITED:
+      break;
+  }
+  fail(Code::FAILED_PRECONDITION, "container ", container->id(), " is not running");
+}
+
+kj::Promise<ExecResult> ContainerManager::execSync(kj::StringPtr id, kj::Array<kj::String> command,
+                                                   kj::Duration limit) {
+  auto container = getRunning(id);
+  auto process = buildExecProcess(container->get().getSpec(), command, false);
+  auto shim = co_await container->pod().client();
+  auto running = callContainer(shim, container->id(), [&](shim::Container::Client target) {
+    auto request = target.execSyncRequest();
+    request.setProcess(process.get());
+    request.setTimeoutMs(limit / kj::MILLISECONDS);
+    request.setMaxBytes(MAX_EXEC_BYTES);
+    return request.send();
+  });
+  auto answer = limit == 0 * kj::SECONDS ? co_await kj::mv(running)
+                                         : co_await orLate(parts.timer, limit + SLACK,
+                                                           "the shim's answer", kj::mv(running));
+  requireDone(answer.getOutcome());
+  if (answer.getTimedOut()) {
+    fail(Code::DEADLINE_EXCEEDED, "the command did not end within ", limit / kj::SECONDS,
+         " s and was killed with all that it had started");
+  }
+  auto output = co_await receiveDescriptor(answer.getStdout());
+  auto errors = co_await receiveDescriptor(answer.getStderr());
+  co_return ExecResult{answer.getExitCode(), kj::mv(output), kj::mv(errors)};
+}
+
+kj::Promise<void> ContainerManager::reopenLog(kj::StringPtr id) {
+  auto container = getRunning(id);
+  auto shim = co_await container->pod().client();
+  auto reopening = callContainer(shim, container->id(), [](shim::Container::Client target) {
+    return target.reopenLogRequest().send();
+  });
+  auto answer =
+      co_await orLate(parts.timer, SLACK, "the shim's reopening of the log", kj::mv(reopening));
+  requireDone(answer.getOutcome());
+}
+
+kj::Promise<kj::AutoCloseFd> ContainerManager::exec(kj::StringPtr id, kj::Array<kj::String> command,
+                                                    bool terminal, StreamSet streams) {
+  auto container = getRunning(id);
+  auto process = buildExecProcess(container->get().getSpec(), command, terminal);
+  auto shim = co_await container->pod().client();
+  auto asking = callContainer(shim, container->id(), [&](shim::Container::Client target) {
+    auto request = target.execRequest();
+    request.setProcess(process.get());
+    request.setStdin(streams.in);
+    request.setStdout(streams.out);
+    request.setStderr(streams.err);
+    return request.send();
+  });
+  auto answer = co_await orLate(parts.timer, SLACK, "the shim's answer", kj::mv(asking));
+  requireDone(answer.getOutcome());
+  co_return co_await receiveDescriptor(answer.getSession());
+}
+
+kj::Promise<kj::AutoCloseFd> ContainerManager::attach(kj::StringPtr id, StreamSet streams) {
+  auto container = getRunning(id);
+  bool terminal = container->get().getSpec().getProcess().getTerminal();
+  auto shim = co_await container->pod().client();
+  auto asking = callContainer(shim, container->id(), [&](shim::Container::Client target) {
+    auto request = target.attachRequest();
+    request.setStdin(streams.in);
+    request.setStdout(streams.out);
+    request.setStderr(streams.err && !terminal);
+    return request.send();
+  });
+  auto answer = co_await orLate(parts.timer, SLACK, "the shim's answer", kj::mv(asking));
+  requireDone(answer.getOutcome());
+  co_return co_await receiveDescriptor(answer.getSession());
+}
+
+}  // namespace belay::supervisor

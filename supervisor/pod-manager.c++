@@ -1,0 +1,239 @@
+// See pod-manager.h.
+#include "supervisor/pod-manager.h"
+
+#include <kj/debug.h>
+
+#include "snapshot/failure.h"
+#include "supervisor/attempt.h"
+#include "supervisor/ids.h"
+#include "supervisor/log.h"
+#include "supervisor/shim-descriptor.h"
+#include "supervisor/shim-failure.h"
+#include "supervisor/spec/pod-files.h"
+
+namespace belay::supervisor {
+
+namespace {
+
+using snapshot::Code;
+using snapshot::fail;
+
+// Shorter than the four minutes that kubelet waits, so that it is told the reason.
+constexpr kj::Duration RUN_LIMIT = 3 * kj::MINUTES;
+
+// The shim makes a socket pair, no more.
+constexpr kj::Duration FORWARD_LIMIT = 20 * kj::SECONDS;
+
+// "default/web", for operations and logs.
+kj::String nameOf(PodConfig::Reader config) {
+  return kj::str(config.getNamespace(), '/', config.getName());
+}
+
+}  // namespace
+
+kj::Promise<kj::String> PodManager::run(Owned<PodConfig> config, kj::String handler) {
+  auto reader = config.get();
+  auto name = kj::str("run-pod-sandbox ", nameOf(reader), " ", reader.getUid(), " attempt ",
+                      reader.getAttempt());
+  return parts.operations.run(
+      kj::mv(name),
+      [this, config = kj::mv(config), handler = kj::mv(handler)](Operation& operation) mutable {
+        return make(operation, kj::mv(config), kj::mv(handler));
+      });
+}
+
+kj::Promise<kj::String> PodManager::make(Operation& operation, Owned<PodConfig> config,
+                                         kj::String handler) {
+  operation.enter("check the request");
+  KJ_IF_MAYBE (present, parts.inventory.findPodNamed(config.get())) {
+    if ((*present)->stage() == PodStage::READY && !(*present)->isShimDead()) {
+      co_return kj::str((*present)->id());
+    }
+    fail(Code::ALREADY_EXISTS, "pod sandbox ", (*present)->id(),
+         " has this name, namespace, uid "
+         "and attempt already, and is not ready any more: remove it, or count attempt up");
+  }
+  auto pod = recordIntent(config.get(), handler);
+  auto turn = co_await pod->turns.take();
+  KJ_IF_MAYBE (failure, co_await attempt(operation.within(RUN_LIMIT, bringUp(operation, *pod)))) {
+    operation.beginUndo();
+    co_await undo(operation, *pod, *failure);
+    kj::throwFatalException(kj::mv(*failure));
+  }
+  log(LogLevel::INFO, "pod is ready", "pod", pod->id(), "name", nameOf(pod->get().getConfig()));
+  co_return kj::str(pod->id());
+}
+
+// Checks all that can be checked without doing anything, and writes down what is going to be done:
+// what CNI's DEL will need is in the database before ADD.
+kj::Own<Pod> PodManager::recordIntent(PodConfig::Reader config, kj::StringPtr handler) {
+  KJ_IF_MAYBE (known, parts.config.handler(handler)) {
+    handler = known->name;
+  } else {
+    fail(Code::NOT_FOUND, "runtime_handler: there is no runtime handler ", handler,
+         " in the configuration (key runtime.handlers)");
+  }
+  auto id = newId();
+  bool ownNetwork = config.getSecurity().getNamespaces().getNetwork() != shim::NamespaceMode::NODE;
+  auto netnsPath = ownNetwork ? kj::str("/run/netns/cni-", newUuid()) : kj::String();
+  auto spec = buildPodSpec(parts.specOptions, id, config, netnsPath);
+  kj::Maybe<Owned<NetworkAttachment>> network;
+  if (ownNetwork) network = parts.cni.prepare(id, config, netnsPath);
+  return parts.inventory.add(Owned<PodRecord>::make([&](PodRecord::Builder record) {
+    record.setId(id);
+    record.setConfig(config);
+    record.setRuntimeHandler(handler);
+    record.setStage(PodStage::CREATING);
+    record.setCreatedAtNs(wallClockNs());
+    record.setSpec(spec.get());
+    record.setOwnsCgroup(ownsCgroup(spec.get().getCgroupPath()));
+    KJ_IF_MAYBE (attachment, network) {
+      record.setNetwork(attachment->get());
+    }
+  }));
+}
+
+// kubelet makes a pod's cgroup itself, for all attempts of the pod, and removes it in the end.
+bool PodManager::ownsCgroup(kj::StringPtr path) {
+  for (auto& pod : parts.inventory.allPods()) {
+    if (pod->get().getSpec().getCgroupPath() == path) return pod->get().getOwnsCgroup();
+  }
+  return !parts.cgroups.exists(path);
+}
+
+kj::Promise<void> PodManager::bringUp(Operation& operation, Pod& pod) {
+  operation.enter("start the shim");
+  auto folder = parts.folders.make(pod.id());
+  co_await startShim(operation, pod, folder);
+  if (pod.get().hasNetwork()) {
+    operation.enter("add the pod to its network");
+    co_await attachNetwork(pod);
+  }
+  operation.enter("write the pod's hosts files");
+  writeHostsFiles(pod, folder);
+  parts.inventory.update(pod, [](PodRecord::Builder record) { record.setStage(PodStage::READY); });
+}
+
+kj::Promise<void> PodManager::startShim(Operation& operation, Pod& pod, int folder) {
+  auto started = parts.launcher.start(pod.id(), parts.folders.pathOf(pod.id()), folder);
+  auto& connection = pod.newConnection(parts.io, parts.port, parts.timer, folder);
+  connection.attach(kj::mv(started.socket), kj::mv(started.pidfd));
+  // That the program could not be executed, or ended at once, says more than the broken connection.
+  auto death = started.child->wait().then([&](snapshot::ExitStatus status) {
+    fail(Code::INTERNAL, "belay-shim ended right after its start with ", status.describe(), ": ",
+         shimLogTail(folder));
+  });
+  operation.enter("make the pod's namespaces and cgroup");
+  co_await createPod(pod).exclusiveJoin(kj::mv(death));
+}
+
+kj::Promise<void> PodManager::createPod(Pod& pod) {
+  auto client = co_await pod.client();
+  auto request = client.createPodRequest();
+  request.setSpec(pod.get().getSpec());
+  auto answer = co_await request.send();
+  requireDone(answer.getOutcome());
+}
+
+kj::Promise<void> PodManager::attachNetwork(Pod& pod) {
+  auto attached = co_await parts.cni.add(Owned<NetworkAttachment>(pod.get().getNetwork()));
+  parts.inventory.update(pod,
+                         [&](PodRecord::Builder record) { record.setNetwork(attached.get()); });
+}
+
+void PodManager::writeHostsFiles(Pod& pod, int folder) {
+  auto ips = KJ_MAP(ip, pod.get().getNetwork().getIps()) {
+    return kj::StringPtr(ip);
+  };
+  writePodFiles(folder, renderPodFiles(pod.get().getConfig(), pod.get().getSpec().getHostname(),
+                                       ips, readHostFiles()));
+}
+
+// What cannot be undone stays listed as a pod that is not ready, so that kubelet removes it.
+kj::Promise<void> PodManager::undo(Operation& operation, Pod& pod, const kj::Exception& reason) {
+  auto text = kj::str(snapshot::messageOf(reason));
+  log(LogLevel::WARNING, "pod could not be made", "name", nameOf(pod.get().getConfig()), "reason",
+      text);
+  KJ_IF_MAYBE (failure, co_await attempt(teardown.remove(pod))) {
+    log(LogLevel::ERROR, "what was made of a pod could not be undone; it stays until it is removed",
+        "pod", pod.id(), "reason", snapshot::messageOf(*failure));
+    parts.inventory.update(pod, [&](PodRecord::Builder record) {
+      record.setStage(PodStage::REMOVING);
+      record.setError(text);
+    });
+  }
+}
+
+kj::Promise<void> PodManager::stop(kj::StringPtr id) {
+  KJ_IF_MAYBE (pod, parts.inventory.findPod(id)) {
+    auto name = kj::str("stop-pod-sandbox ", (*pod)->id());
+    return parts.operations
+        .run(kj::mv(name),
+             [this, pod = kj::mv(*pod)](Operation& operation) mutable {
+               return takeTurnToStop(kj::mv(pod), operation);
+             })
+        .ignoreResult();
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<kj::String> PodManager::takeTurnToStop(kj::Own<Pod> pod, Operation& operation) {
+  operation.enter("wait for the pod's turn");
+  auto turn = co_await pod->turns.take();
+  operation.enter("stop the pod's containers and release its network");
+  bool wasReady = pod->stage() == PodStage::READY;
+  if (wasReady) {
+    parts.inventory.update(*pod,
+                           [](PodRecord::Builder record) { record.setStage(PodStage::STOPPING); });
+  }
+  co_await teardown.stop(*pod);
+  if (pod->stage() == PodStage::STOPPING) {
+    parts.inventory.update(*pod,
+                           [](PodRecord::Builder record) { record.setStage(PodStage::NOT_READY); });
+    log(LogLevel::INFO, "pod is stopped", "pod", pod->id());
+  }
+  co_return kj::String();
+}
+
+kj::Promise<void> PodManager::remove(kj::StringPtr id) {
+  KJ_IF_MAYBE (pod, parts.inventory.findPod(id)) {
+    return discard(kj::mv(*pod));
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> PodManager::discard(kj::Own<Pod> pod) {
+  auto name = kj::str("remove-pod-sandbox ", pod->id());
+  return parts.operations
+      .run(kj::mv(name),
+           [this, pod = kj::mv(pod)](Operation& operation) mutable {
+             return takeTurnToRemove(kj::mv(pod), operation);
+           })
+      .ignoreResult();
+}
+
+kj::Promise<kj::String> PodManager::takeTurnToRemove(kj::Own<Pod> pod, Operation& operation) {
+  operation.enter("wait for the pod's turn");
+  auto turn = co_await pod->turns.take();
+  if (parts.inventory.isGone(*pod)) co_return kj::String();
+  operation.enter("remove the pod");
+  parts.inventory.update(*pod,
+                         [](PodRecord::Builder record) { record.setStage(PodStage::REMOVING); });
+  co_await teardown.remove(*pod);
+  log(LogLevel::INFO, "pod is removed", "pod", pod->id());
+  co_return kj::String();
+}
+
+kj::Promise<kj::AutoCloseFd> PodManager::portForward(kj::StringPtr id) {
+  auto pod = parts.inventory.getPod(id);
+  if (pod->stage() != PodStage::READY) {
+    fail(Code::FAILED_PRECONDITION, "pod sandbox ", pod->id(), " is not ready");
+  }
+  auto shim = co_await pod->client();
+  auto answer = co_await orLate(parts.timer, FORWARD_LIMIT, "the shim's answer",
+                                shim.portForwardRequest().send().dropPipeline());
+  requireDone(answer.getOutcome());
+  co_return co_await receiveDescriptor(answer.getSession());
+}
+
+}  // namespace belay::supervisor

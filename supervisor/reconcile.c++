@@ -1,0 +1,171 @@
+// See reconcile.h.
+#include "supervisor/reconcile.h"
+
+#include <kj/debug.h>
+
+#include "snapshot/failure.h"
+#include "supervisor/attempt.h"
+#include "supervisor/log.h"
+#include "supervisor/shim-failure.h"
+
+namespace belay::supervisor {
+
+namespace {
+
+using snapshot::Code;
+
+constexpr kj::Duration FIRST_RETRY = 100 * kj::MILLISECONDS;
+constexpr kj::Duration SLOWEST_RETRY = 5 * kj::SECONDS;
+
+}  // namespace
+
+Reconciler::Reconciler(Parts& parts, PodTeardown& teardown, PodManager& pods,
+                       ContainerManager& containers, kj::Duration shimDeadline)
+    : parts(parts),
+      teardown(teardown),
+      pods(pods),
+      containers(containers),
+      shimDeadline(shimDeadline),
+      tasks(*this) {
+  parts.inventory.onShimDeath([this](Pod& pod) { shimDied(pod); });
+}
+
+kj::Promise<void> Reconciler::run() {
+  auto homeless = parts.inventory.load();
+  sweep(homeless);
+  kj::Vector<kj::Promise<void>> all;
+  for (auto& pod : parts.inventory.allPods()) {
+    all.add(settle(kj::mv(pod)));
+  }
+  size_t count = all.size();
+  co_await kj::joinPromises(all.releaseAsArray());
+  log(LogLevel::INFO, "pods are as they are", "pods", count, "containers",
+      parts.inventory.allContainers().size());
+}
+
+kj::Promise<void> Reconciler::settle(kj::Own<Pod> pod) {
+  KJ_IF_MAYBE (folder, parts.folders.open(pod->id())) {
+    auto& shim = pod->newConnection(parts.io, parts.port, parts.timer, *folder);
+    auto meeting = meet(kj::addRef(*pod), shim).fork();
+    // It goes on after the deadline: a silent shim is met when it speaks.
+    tasks.add(meeting.addBranch());
+    auto late = parts.timer.afterDelay(shimDeadline).then([pod = kj::addRef(*pod)] {
+      log(LogLevel::WARNING, "a pod's shim does not answer; going on without it", "pod", pod->id());
+    });
+    co_await meeting.addBranch().exclusiveJoin(kj::mv(late));
+  } else {
+    // The machine was restarted: folder and processes are gone.
+    pod->setShimDead();
+    teardown.settleByRecord(*pod, PodTeardown::Unfinished::LOST);
+    finish(*pod);
+  }
+}
+
+// Until the shim is met or known to be dead.
+kj::Promise<void> Reconciler::meet(kj::Own<Pod> pod, ShimConnection& shim) {
+  for (auto pause = FIRST_RETRY;; pause = kj::min(pause * 2, SLOWEST_RETRY)) {
+    KJ_IF_MAYBE (failure, co_await attempt(shim.connect())) {
+      if (snapshot::codeOf(*failure) == Code::NOT_FOUND) {
+        pod->setShimDead();
+        shimDied(*pod);
+        break;
+      }
+      log(LogLevel::WARNING, "a pod's shim cannot be reached", "pod", pod->id(), "reason",
+          snapshot::messageOf(*failure));
+    } else {
+      co_await takeOver(kj::addRef(*pod));
+      break;
+    }
+    co_await parts.timer.afterDelay(pause);
+    // Somebody may have removed the pod with force meanwhile.
+    if (parts.inventory.isGone(*pod)) co_return;
+  }
+  finish(*pod);
+}
+
+// The connection has told the states of all containers that the shim has.
+kj::Promise<void> Reconciler::takeOver(kj::Own<Pod> pod) {
+  auto shim = co_await pod->client();
+  auto answer = co_await shim.stateRequest().send();
+  kj::HashSet<kj::String> present;
+  for (auto state : answer.getState().getContainers()) {
+    auto id = kj::str(state.getId());
+    if (!parts.inventory.knowsContainer(id)) {
+      tasks.add(removeStranger(kj::addRef(*pod), kj::str(id)));
+    }
+    present.insert(kj::mv(id));
+  }
+  for (auto& container : parts.inventory.containersOf(*pod)) {
+    if (container->get().getCreating() || container->get().getRemoving()) {
+      tasks.add(containers.discard(kj::mv(container)));
+    } else if (!present.contains(container->id())) {
+      parts.inventory.markLost(*container, "its shim does not know it any more");
+    }
+  }
+}
+
+kj::Promise<void> Reconciler::removeStranger(kj::Own<Pod> pod, kj::String containerId) {
+  log(LogLevel::WARNING, "a shim has a container that no record knows; it is removed", "pod",
+      pod->id(), "container", containerId);
+  auto shim = co_await pod->client();
+  auto lookup = shim.containerRequest();
+  lookup.setId(containerId);
+  auto answer = co_await lookup.send().getContainer().removeRequest().send();
+  requireDone(answer.getOutcome());
+  parts.snapshotter.remove(containerId);
+}
+
+// Also later, when one dies while belayd lives. Containers that run on without it are left alone
+// until somebody stops the pod: what they write stays in their FIFOs, whose ends belayd holds.
+void Reconciler::shimDied(Pod& pod) {
+  if (parts.inventory.isGone(pod) || pod.stage() == PodStage::REMOVING) return;
+  teardown.settleByRecord(pod, PodTeardown::Unfinished::LEAVE);
+  if (pod.stage() != PodStage::READY) return;
+  log(LogLevel::ERROR, "a pod's shim is dead; the pod is not ready any more", "pod", pod.id());
+  parts.inventory.update(pod, [](PodRecord::Builder record) {
+    record.setStage(PodStage::NOT_READY);
+    record.setError("its shim died");
+  });
+}
+
+// What the predecessor had begun.
+void Reconciler::finish(Pod& pod) {
+  switch (pod.stage()) {
+    case PodStage::CREATING:
+    case PodStage::REMOVING:
+      tasks.add(pods.discard(kj::addRef(pod)));
+      break;
+    case PodStage::STOPPING:
+      tasks.add(pods.stop(pod.id()));
+      break;
+    case PodStage::READY:
+      if (pod.isShimDead()) {
+        parts.inventory.update(
+            pod, [](PodRecord::Builder record) { record.setStage(PodStage::NOT_READY); });
+      }
+      break;
+    case PodStage::NOT_READY:
+      break;
+  }
+}
+
+void Reconciler::sweep(kj::ArrayPtr<const Owned<ContainerRecord>> homeless) {
+  for (auto& record : homeless) {
+    parts.database.removeContainer(record.get().getId());
+  }
+  for (auto& id : parts.folders.list()) {
+    if (parts.inventory.knowsPod(id)) continue;
+    log(LogLevel::WARNING, "a pod's folder belongs to no record; it is swept", "pod", id);
+    tasks.add(teardown.sweepFolder(kj::mv(id)));
+  }
+  for (auto& snapshot : parts.snapshotter.list()) {
+    if (!parts.inventory.knowsContainer(snapshot.key)) parts.snapshotter.remove(snapshot.key);
+  }
+}
+
+void Reconciler::taskFailed(kj::Exception&& exception) {
+  log(LogLevel::ERROR, "what a former belayd left could not be finished", "reason",
+      snapshot::messageOf(exception));
+}
+
+}  // namespace belay::supervisor

@@ -1,0 +1,45 @@
+// What belayd does first: it meets the shims of all pods that its database knows, takes over what
+// has happened since, finishes or undoes what its predecessor was in the middle of, and sweeps away
+// what belongs to nobody.
+#pragma once
+
+#include "supervisor/container-manager.h"
+#include "supervisor/parts.h"
+#include "supervisor/pod-manager.h"
+#include "supervisor/pod-teardown.h"
+
+namespace belay::supervisor {
+
+class Reconciler : private kj::TaskSet::ErrorHandler {
+ public:
+  // How long start-up waits for a shim that does not answer.
+  static constexpr kj::Duration SHIM_DEADLINE = 5 * kj::SECONDS;
+
+  Reconciler(Parts& parts, PodTeardown& teardown, PodManager& pods, ContainerManager& containers,
+             kj::Duration shimDeadline);
+  KJ_DISALLOW_COPY_AND_MOVE(Reconciler);
+
+  // Loads the inventory. Resolves when every pod is known as it is now; for one whose shim does not
+  // answer, after the deadline, and it is met later. Half-made things are undone in the
+  // background. No pod delays another, and no failure of one keeps belayd from starting.
+  kj::Promise<void> run();
+
+ private:
+  Parts& parts;
+  PodTeardown& teardown;
+  PodManager& pods;
+  ContainerManager& containers;
+  kj::Duration shimDeadline;
+  kj::TaskSet tasks;
+
+  kj::Promise<void> settle(kj::Own<Pod> pod);
+  kj::Promise<void> meet(kj::Own<Pod> pod, ShimConnection& shim);
+  kj::Promise<void> takeOver(kj::Own<Pod> pod);
+  kj::Promise<void> removeStranger(kj::Own<Pod> pod, kj::String containerId);
+  void shimDied(Pod& pod);
+  void finish(Pod& pod);
+  void sweep(kj::ArrayPtr<const Owned<ContainerRecord>> homeless);
+  void taskFailed(kj::Exception&& exception) override;
+};
+
+}  // namespace belay::supervisor

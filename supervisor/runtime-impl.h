@@ -1,0 +1,64 @@
+// The supervisor as criapi sees it: every call goes to the manager that it concerns.
+#pragma once
+
+#include "supervisor/container-manager.h"
+#include "supervisor/image-manager.h"
+#include "supervisor/parts.h"
+#include "supervisor/pod-manager.h"
+#include "supervisor/pod-teardown.h"
+#include "supervisor/reconcile.h"
+#include "supervisor/runtime.h"
+
+namespace belay::supervisor {
+
+class RuntimeImpl final : public Runtime {
+ public:
+  // `parts` outlive this object.
+  explicit RuntimeImpl(Parts& parts, kj::Duration shimDeadline = Reconciler::SHIM_DEADLINE);
+
+  // To be awaited before the first call.
+  kj::Promise<void> reconcile() { return reconciler.run(); }
+
+  ImageManager& imageManager() { return imageList; }
+  Operations& operations() { return parts.operations; }
+
+  kj::Promise<RuntimeStatus> status(bool verbose) override;
+  bool systemdCgroupDriver() override { return false; }
+
+  kj::Promise<kj::String> runPodSandbox(Owned<PodConfig> config, kj::String handler) override;
+  kj::Promise<void> stopPodSandbox(kj::String id) override;
+  kj::Promise<void> removePodSandbox(kj::String id) override;
+  PodView podSandbox(kj::StringPtr id) override;
+  kj::Array<PodView> podSandboxes() override;
+
+  kj::Promise<kj::String> createContainer(kj::String podId, Owned<ContainerConfig> config,
+                                          Owned<PodConfig> podConfig) override;
+  kj::Promise<void> startContainer(kj::String id) override;
+  kj::Promise<void> stopContainer(kj::String id, int64_t timeoutSeconds) override;
+  kj::Promise<void> removeContainer(kj::String id) override;
+  ContainerView container(kj::StringPtr id) override;
+  kj::Array<ContainerView> containers() override;
+  kj::Promise<ExecResult> execSync(kj::String id, kj::Array<kj::String> command,
+                                   int64_t timeoutSeconds) override;
+  kj::Promise<void> reopenContainerLog(kj::String id) override;
+  kj::Promise<kj::AutoCloseFd> exec(kj::String id, kj::Array<kj::String> command, bool terminal,
+                                    StreamSet streams) override;
+  kj::Promise<kj::AutoCloseFd> attach(kj::String id, StreamSet streams) override;
+  kj::Promise<kj::AutoCloseFd> portForward(kj::String podId) override;
+
+  kj::Promise<kj::String> pullImage(kj::String reference, PullCredentials credentials) override;
+  kj::Promise<void> removeImage(kj::String reference) override;
+  kj::Maybe<Owned<snapshot::Image>> image(kj::StringPtr reference) override;
+  kj::Array<Owned<snapshot::Image>> images() override;
+  kj::Promise<FilesystemUsage> imageFilesystem() override;
+
+ private:
+  Parts& parts;
+  ImageManager imageList;
+  PodTeardown teardown;
+  PodManager podList;
+  ContainerManager containerList;
+  Reconciler reconciler;
+};
+
+}  // namespace belay::supervisor

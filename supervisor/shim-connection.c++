@@ -1,0 +1,304 @@
+// See shim-connection.h.
+#include "supervisor/shim-connection.h"
+
+#include <capnp/message.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "snapshot/failure.h"
+
+namespace belay::supervisor {
+
+namespace {
+
+using snapshot::Code;
+using snapshot::fail;
+
+// Both sides need the same; shim.capnp says how many a message may carry.
+constexpr uint MAX_FDS_PER_MESSAGE = 16;
+
+constexpr kj::Duration FIRST_REDIAL = 20 * kj::MILLISECONDS;
+constexpr kj::Duration SLOWEST_REDIAL = 2 * kj::SECONDS;
+
+// What a dead shim had sent is read to its end; somebody who inherited the socket must not delay
+// that for ever.
+constexpr kj::Duration LAST_WORDS = 1 * kj::SECONDS;
+
+kj::AutoCloseFd duplicate(int fd) {
+  int copy;
+  KJ_SYSCALL(copy = fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  return kj::AutoCloseFd(copy);
+}
+
+// The process that called listen(2) on the peer's socket: the shim. Its pid cannot have been used
+// again if it answers on this connection afterwards.
+kj::AutoCloseFd pidfdOfPeer(int socket) {
+  ucred credentials;
+  socklen_t size = sizeof(credentials);
+  KJ_SYSCALL(getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size));
+  if (credentials.uid != geteuid() && credentials.uid != 0) {
+    fail(Code::INTERNAL, "the shim's socket belongs to user ", credentials.uid,
+         ", not to belayd's");
+  }
+  int fd;
+  KJ_SYSCALL_HANDLE_ERRORS(fd = static_cast<int>(syscall(SYS_pidfd_open, credentials.pid, 0))) {
+    case ESRCH:
+      fail(Code::NOT_FOUND, "the shim has just died");
+    default:
+      KJ_FAIL_SYSCALL("pidfd_open", error, credentials.pid);
+  }
+  return kj::AutoCloseFd(fd);
+}
+
+}  // namespace
+
+struct ShimConnection::Session {
+  Session(kj::LowLevelAsyncIoProvider& io, kj::AutoCloseFd socket)
+      : stream(io.wrapUnixSocketFd(kj::mv(socket))),
+        network(*stream, MAX_FDS_PER_MESSAGE, capnp::rpc::twoparty::Side::CLIENT),
+        rpc(capnp::makeRpcClient(network)),
+        shim(bootstrap()) {}
+
+  kj::Own<kj::AsyncCapabilityStream> stream;
+  capnp::TwoPartyVatNetwork network;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
+  shim::Shim::Client shim;
+
+ private:
+  shim::Shim::Client bootstrap() {
+    capnp::MallocMessageBuilder message;
+    auto vat = message.initRoot<capnp::rpc::twoparty::VatId>();
+    vat.setSide(capnp::rpc::twoparty::Side::SERVER);
+    return rpc.bootstrap(vat).castAs<shim::Shim>();
+  }
+};
+
+// What the shim calls. It may be held by a call in progress for a moment longer than the
+// connection.
+class ShimConnection::WatcherServer final : public shim::Watcher::Server, public kj::Refcounted {
+ public:
+  explicit WatcherServer(ShimConnection& connection) : connection(connection) {}
+  void forget() { connection = nullptr; }
+
+  kj::Promise<void> changed(ChangedContext context) override {
+    KJ_IF_MAYBE (live, connection) {
+      live->observer.containerChanged(context.getParams().getState());
+    }
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> descriptors(DescriptorsContext context) override {
+    KJ_IF_MAYBE (live, connection) {
+      for (auto descriptor : context.getParams().getDescriptors()) {
+        if (descriptor.hasFile()) {
+          live->tasks.add(live->keep(kj::str(descriptor.getName()), descriptor.getFile()));
+        } else {
+          live->descriptors.erase(descriptor.getName());
+        }
+      }
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Maybe<ShimConnection&> connection;
+};
+
+ShimConnection::ShimConnection(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port,
+                               kj::Timer& timer, int podFolder, Observer& observer)
+    : io(io),
+      port(port),
+      timer(timer),
+      podFolder(duplicate(podFolder)),
+      observer(observer),
+      connected(nullptr),
+      death(nullptr),
+      tasks(*this) {
+  auto connectedPaf = kj::newPromiseAndFulfiller<void>();
+  connectedFulfiller = kj::mv(connectedPaf.fulfiller);
+  connected = connectedPaf.promise.fork();
+  auto deathPaf = kj::newPromiseAndFulfiller<void>();
+  deathFulfiller = kj::mv(deathPaf.fulfiller);
+  death = deathPaf.promise.fork();
+}
+
+ShimConnection::~ShimConnection() noexcept(false) {
+  for (auto& watcher : watchers)
+    watcher->forget();
+}
+
+void ShimConnection::attach(kj::AutoCloseFd socket, kj::AutoCloseFd processFd) {
+  pidfd = kj::mv(processFd);
+  tasks.add(superviseProcess());
+  auto fresh = kj::heap<Session>(io, kj::mv(socket));
+  watch(fresh->shim);
+  begin(kj::mv(fresh));
+}
+
+kj::Promise<void> ShimConnection::connect() {
+  auto socket = dial();
+  auto process = pidfdOfPeer(socket);
+  auto fresh = kj::heap<Session>(io, kj::mv(socket));
+  co_await fresh->shim.infoRequest().send();
+  watch(fresh->shim);
+  co_await catchUp(fresh->shim);
+  if (pidfd.get() < 0) {
+    pidfd = kj::mv(process);
+    tasks.add(superviseProcess());
+  }
+  begin(kj::mv(fresh));
+}
+
+kj::Promise<shim::Shim::Client> ShimConnection::client(kj::Duration limit) {
+  if (session == nullptr && !dead) {
+    co_await connected.addBranch().exclusiveJoin(timer.afterDelay(limit));
+  }
+  if (dead) fail(Code::UNAVAILABLE, "the pod's shim is dead");
+  KJ_IF_MAYBE (live, session) {
+    co_return (*live)->shim;
+  }
+  fail(Code::UNAVAILABLE, "the pod's shim does not answer");
+}
+
+void ShimConnection::hangUp() {
+  hungUp = true;
+  session = nullptr;
+}
+
+void ShimConnection::kill() {
+  if (pidfd.get() < 0) return;
+  KJ_SYSCALL_HANDLE_ERRORS(syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0)) {
+    case ESRCH:
+      break;
+    default:
+      KJ_FAIL_SYSCALL("pidfd_send_signal to the shim", error);
+  }
+}
+
+kj::Maybe<int> ShimConnection::descriptor(kj::StringPtr name) const {
+  return descriptors.find(name).map([](const kj::AutoCloseFd& fd) { return fd.get(); });
+}
+
+void ShimConnection::forgetDescriptors(kj::StringPtr containerId) {
+  auto prefix = kj::str(containerId, '/');
+  descriptors.eraseAll([&](kj::String& name, kj::AutoCloseFd&) { return name.startsWith(prefix); });
+}
+
+kj::AutoCloseFd ShimConnection::dial() {
+  int fd;
+  KJ_SYSCALL(fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  kj::AutoCloseFd own(fd);
+  // By way of the folder's descriptor: a socket's path may have 107 bytes only (unix(7)).
+  auto path = kj::str("/proc/self/fd/", podFolder.get(), "/shim.sock");
+  sockaddr_un address{.sun_family = AF_UNIX};
+  KJ_REQUIRE(path.size() < sizeof(address.sun_path));
+  memcpy(address.sun_path, path.cStr(), path.size() + 1);
+  KJ_SYSCALL_HANDLE_ERRORS(
+      ::connect(own, reinterpret_cast<const sockaddr*>(&address), sizeof(address))) {
+    case ENOENT:
+    case ECONNREFUSED:
+      fail(Code::NOT_FOUND, "no shim listens on the pod's socket");
+    case EAGAIN:
+      fail(Code::UNAVAILABLE, "the shim does not accept connections");
+    default:
+      KJ_FAIL_SYSCALL("connect to the shim", error);
+  }
+  return own;
+}
+
+void ShimConnection::watch(shim::Shim::Client shim) {
+  for (auto& old : watchers)
+    old->forget();
+  watchers.clear();
+  auto watcher = kj::refcounted<WatcherServer>(*this);
+  watchers.add(kj::addRef(*watcher));
+  auto request = shim.watchRequest();
+  request.setWatcher(kj::mv(watcher));
+  tasks.add(request.send().ignoreResult());
+}
+
+// What a shim that has lived on without us has to tell.
+kj::Promise<void> ShimConnection::catchUp(shim::Shim::Client shim) {
+  auto kept = co_await shim.descriptorsRequest().send();
+  for (auto descriptor : kept.getDescriptors()) {
+    co_await keep(kj::str(descriptor.getName()), descriptor.getFile());
+  }
+  auto answer = co_await shim.stateRequest().send();
+  for (auto container : answer.getState().getContainers()) {
+    observer.containerChanged(container);
+  }
+}
+
+kj::Promise<void> ShimConnection::keep(kj::String name, shim::File::Client file) {
+  auto received = co_await file.getFd();
+  KJ_IF_MAYBE (fd, received) {
+    descriptors.upsert(kj::mv(name), duplicate(*fd),
+                       [](kj::AutoCloseFd& old, kj::AutoCloseFd&& fresh) { old = kj::mv(fresh); });
+  } else {
+    KJ_LOG(WARNING, "a shim's descriptor did not arrive", name);
+  }
+}
+
+void ShimConnection::begin(kj::Own<Session> fresh) {
+  session = kj::mv(fresh);
+  connectedFulfiller->fulfill();
+  tasks.add(superviseSession());
+}
+
+kj::Promise<void> ShimConnection::superviseProcess() {
+  kj::UnixEventPort::FdObserver exit(port, pidfd, kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  co_await exit.whenBecomesReadable();
+  if (session != nullptr) {
+    co_await sessionEnd().exclusiveJoin(timer.afterDelay(LAST_WORDS));
+  }
+  dead = true;
+  session = nullptr;
+  connectedFulfiller->fulfill();
+  deathFulfiller->fulfill();
+  observer.shimDied();
+}
+
+kj::Promise<void> ShimConnection::sessionEnd() {
+  KJ_IF_MAYBE (live, session) {
+    return (*live)->network.onDisconnect();
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> ShimConnection::superviseSession() {
+  co_await sessionEnd();
+  session = nullptr;
+  if (dead || hungUp) co_return;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  connectedFulfiller = kj::mv(paf.fulfiller);
+  connected = paf.promise.fork();
+  co_await redial();
+}
+
+// Until it succeeds or the process is gone, which superviseProcess() notices.
+kj::Promise<void> ShimConnection::redial() {
+  for (auto pause = FIRST_REDIAL; !dead; pause = kj::min(pause * 2, SLOWEST_REDIAL)) {
+    co_await timer.afterDelay(pause);
+    if (dead) co_return;
+    try {
+      co_await connect();
+      co_return;
+    } catch (const kj::Exception& exception) {
+      KJ_LOG(INFO, "the shim cannot be reached, trying again", exception.getDescription());
+    }
+  }
+}
+
+void ShimConnection::taskFailed(kj::Exception&& exception) {
+  // A watch that broke with its connection; superviseSession() sees to the next one.
+  if (exception.getType() == kj::Exception::Type::DISCONNECTED) return;
+  KJ_LOG(ERROR, "watching a shim failed", exception);
+}
+
+}  // namespace belay::supervisor

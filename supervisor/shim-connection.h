@@ -1,0 +1,104 @@
+// belayd's end of one pod's shim: a connection that is made anew when it breaks, news of the pod's
+// containers, word of the shim's death, and duplicates of the descriptors that must not die with
+// it.
+#pragma once
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/async-io.h>
+#include <kj/async-unix.h>
+#include <kj/io.h>
+#include <kj/map.h>
+#include <kj/timer.h>
+
+#include "shim/shim.capnp.h"
+
+namespace belay::supervisor {
+
+class ShimConnection final : private kj::TaskSet::ErrorHandler {
+ public:
+  // Who is told what happens in the pod. Always called from the event loop.
+  class Observer {
+   public:
+    virtual void containerChanged(shim::ContainerState::Reader state) = 0;
+    // Once, and nothing comes after it.
+    virtual void shimDied() = 0;
+
+   protected:
+    ~Observer() = default;
+  };
+
+  // `podFolder` is the pod's directory, /run/belay/pods/ID; the connection keeps a duplicate.
+  // Everything given by reference outlives the connection.
+  ShimConnection(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, kj::Timer& timer,
+                 int podFolder, Observer& observer);
+  ~ShimConnection() noexcept(false);
+  KJ_DISALLOW_COPY_AND_MOVE(ShimConnection);
+
+  // For a shim that was just started: `socket` is the other end of its fd 3.
+  void attach(kj::AutoCloseFd socket, kj::AutoCloseFd pidfd);
+
+  // For a shim that lives already: connects to its socket and learns who it is. Throws NOT_FOUND
+  // when no shim listens there: it is dead. Whoever sets a deadline drops the promise. May be
+  // called again after a failure, until it succeeded once.
+  kj::Promise<void> connect();
+
+  // The shim, once there is a connection. Throws UNAVAILABLE when the shim is dead, and when no
+  // connection comes about within `limit`.
+  kj::Promise<shim::Shim::Client> client(kj::Duration limit = 10 * kj::SECONDS);
+
+  bool isConnected() const { return session != nullptr; }
+  bool isDead() const { return dead; }
+  // It was connected at least once: what the pod's containers do is known.
+  bool wasReached() const { return pidfd.get() >= 0; }
+
+  // Resolves when the process has exited (never for one that was not reached yet).
+  kj::Promise<void> whenDead() { return death.addBranch(); }
+
+  // Closes the connection for good: the shim was asked to end, and waits for its peers to leave.
+  void hangUp();
+
+  // SIGKILL to the shim itself.
+  void kill();
+
+  // A duplicate of a descriptor the shim holds, "<container id>/stdout"; borrowed.
+  kj::Maybe<int> descriptor(kj::StringPtr name) const;
+  // Closes the duplicates of a removed container.
+  void forgetDescriptors(kj::StringPtr containerId);
+
+ private:
+  struct Session;
+  class WatcherServer;
+
+  kj::LowLevelAsyncIoProvider& io;
+  kj::UnixEventPort& port;
+  kj::Timer& timer;
+  kj::AutoCloseFd podFolder;
+  Observer& observer;
+
+  bool dead = false;
+  bool hungUp = false;
+  kj::AutoCloseFd pidfd;
+  kj::Maybe<kj::Own<Session>> session;
+  kj::HashMap<kj::String, kj::AutoCloseFd> descriptors;
+  kj::Vector<kj::Own<WatcherServer>> watchers;
+
+  // Whoever waits for the next session, or the end of it all.
+  kj::Own<kj::PromiseFulfiller<void>> connectedFulfiller;
+  kj::ForkedPromise<void> connected;
+  kj::Own<kj::PromiseFulfiller<void>> deathFulfiller;
+  kj::ForkedPromise<void> death;
+  kj::TaskSet tasks;
+
+  kj::AutoCloseFd dial();
+  void begin(kj::Own<Session> fresh);
+  void watch(shim::Shim::Client shim);
+  kj::Promise<void> catchUp(shim::Shim::Client shim);
+  kj::Promise<void> keep(kj::String name, shim::File::Client file);
+  kj::Promise<void> superviseProcess();
+  kj::Promise<void> superviseSession();
+  kj::Promise<void> sessionEnd();
+  kj::Promise<void> redial();
+  void taskFailed(kj::Exception&& exception) override;
+};
+
+}  // namespace belay::supervisor

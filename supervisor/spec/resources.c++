@@ -1,0 +1,120 @@
+// A container's limits.
+#include "supervisor/spec/resources.h"
+
+#include <ctype.h>
+#include <kj/debug.h>
+
+#include <algorithm>
+
+#include "supervisor/spec/check.h"
+
+namespace belay::supervisor {
+
+namespace {
+
+int64_t atLeast(kj::StringPtr field, int64_t value, int64_t least) {
+  if (value < least) refuse(kj::str("linux.resources.", field), value, " is below ", least);
+  return value;
+}
+
+// "0-3,7": what the kernel parses; anything else would fail late and say little.
+void checkSet(kj::StringPtr field, kj::StringPtr set) {
+  for (char c : set) {
+    if (!isdigit(c) && c != '-' && c != ',') {
+      refuse(kj::str("linux.resources.", field), "\"", set, "\" is not a list like 0-3,7");
+    }
+  }
+}
+
+// The key becomes a file's name in the container's cgroup. cgroup.* files move and kill processes
+// and are belay's own.
+void checkUnifiedKey(kj::StringPtr key) {
+  bool wellFormed = key.findFirst('.') != nullptr && !key.startsWith(".") && key.size() < 128;
+  for (char c : key) {
+    wellFormed = wellFormed && (islower(c) || isdigit(c) || c == '.' || c == '_');
+  }
+  if (!wellFormed)
+    refuse("linux.resources.unified", "\"", key, "\" is not a cgroup v2 file's name");
+  if (key.startsWith("cgroup.")) {
+    refuse("linux.resources.unified", "\"", key, "\" is not a limit");
+  }
+}
+
+void checkPageSize(kj::StringPtr size) {
+  bool wellFormed = size.size() > 2 && size.size() < 16;
+  for (char c : size) {
+    wellFormed = wellFormed && isalnum(c);
+  }
+  if (!wellFormed) {
+    refuse("linux.resources.hugepage_limits", "\"", size, "\" is not a size like 2MB");
+  }
+}
+
+// The kubelet asks for -997 for many containers: a line for each would say nothing new.
+void sayOnceThatItIsRaised(int64_t wanted, int32_t least) {
+  static bool said = false;
+  if (said) return;
+  said = true;
+  KJ_LOG(WARNING,
+         "containers get no oom_score_adj below belayd's own: restrict_oom_score_adj is set,"
+         " or belayd lacks CAP_SYS_RESOURCE (said once)",
+         wanted, least);
+}
+
+}  // namespace
+
+void fillResources(shim::Resources::Builder to, LinuxResources::Reader from) {
+  to.setCpuShares(atLeast("cpu_shares", from.getCpuShares(), 0));
+  to.setCpuQuotaUs(atLeast("cpu_quota", from.getCpuQuotaUs(), -1));
+  to.setCpuPeriodUs(atLeast("cpu_period", from.getCpuPeriodUs(), 0));
+  int64_t memory = atLeast("memory_limit_in_bytes", from.getMemoryLimitBytes(), 0);
+  int64_t swap = atLeast("memory_swap_limit_in_bytes", from.getMemorySwapLimitBytes(), -1);
+  if (swap > 0 && memory > 0 && swap < memory) {
+    refuse("linux.resources.memory_swap_limit_in_bytes", swap, " is below the memory limit ",
+           memory, ", and counts memory and swap together");
+  }
+  to.setMemoryLimitBytes(memory);
+  to.setMemorySwapLimitBytes(swap == 0 ? memory : swap);
+
+  checkSet("cpuset_cpus", from.getCpusetCpus());
+  checkSet("cpuset_mems", from.getCpusetMems());
+  to.setCpusetCpus(from.getCpusetCpus());
+  to.setCpusetMems(from.getCpusetMems());
+
+  for (auto limit : from.getHugepageLimits())
+    checkPageSize(limit.getPageSize());
+  to.setHugepageLimits(from.getHugepageLimits());
+
+  auto unified = to.initUnified(from.getUnified().size());
+  for (kj::uint i = 0; i < unified.size(); ++i) {
+    auto pair = from.getUnified()[i];
+    checkUnifiedKey(pair.getKey());
+    requireNoNul("linux.resources.unified", kj::StringPtr(pair.getValue()));
+    unified[i].setKey(pair.getKey());
+    unified[i].setValue(pair.getValue());
+  }
+}
+
+int32_t oomScoreAdj(LinuxResources::Reader resources, kj::Maybe<int32_t> floor) {
+  int64_t wanted = resources.getOomScoreAdj();
+  if (wanted < -1000 || wanted > 1000) {
+    refuse("linux.resources.oom_score_adj", wanted, " is not between -1000 and 1000");
+  }
+  KJ_IF_MAYBE (least, floor) {
+    if (wanted < *least) sayOnceThatItIsRaised(wanted, *least);
+    wanted = std::max<int64_t>(wanted, *least);
+  }
+  return static_cast<int32_t>(wanted);
+}
+
+kj::String podCgroupPath(PodConfig::Reader pod, kj::StringPtr cgroupRoot, kj::StringPtr podId) {
+  kj::StringPtr parent = pod.getCgroupParent();
+  if (parent.size() == 0) return kj::str("/", cgroupRoot, "/pods/", podId);
+  auto path = strictPath("linux.cgroup_parent",
+                         parent.startsWith("/") ? kj::str(parent) : kj::str("/", parent));
+  // Containers directly below the root would be beside the host's own slices.
+  if (path == "/") refuse("linux.cgroup_parent", "is the root of all cgroups");
+  return path;
+}
+
+}  // namespace belay::supervisor

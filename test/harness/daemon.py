@@ -1,0 +1,126 @@
+"""belayd under a temporary root of its own, and how it is killed and started again."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+from harness import waiting
+from harness.cri import Cri
+
+
+def find_programs(given=None):
+    """The folder with belayd, belayctl, belay-shim and belay-pull."""
+    folder = given or os.environ.get("BELAY_BIN")
+    if not folder:
+        raise SystemExit("say where the programs are: --bin DIR, or BELAY_BIN (scripts/test does)")
+    return pathlib.Path(folder)
+
+
+def write_network(folder, name, subnet, data):
+    """A bridge network with host-local addresses and host ports, named for this environment alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "10-test.conflist").write_text(
+        json.dumps(
+            {
+                "cniVersion": "1.0.0",
+                "name": name,
+                "plugins": [
+                    {
+                        "type": "bridge",
+                        "bridge": name,
+                        "isGateway": True,
+                        "ipMasq": False,
+                        "ipam": {
+                            "type": "host-local",
+                            "dataDir": str(data),
+                            "ranges": [[{"subnet": subnet}]],
+                            "routes": [{"dst": "0.0.0.0/0"}],
+                        },
+                    },
+                    {"type": "portmap", "capabilities": {"portMappings": True}},
+                ],
+            }
+        )
+    )
+
+
+class Belayd:
+    """One daemon; everything it owns lies below `folder`, in cgroups named `mark`."""
+
+    def __init__(self, programs, folder, mark, registry_config, cni_conf_dir, extra=()):
+        self.programs, self.folder, self.mark = programs, pathlib.Path(folder), mark
+        self.root, self.state = self.folder / "root", self.folder / "state"
+        self.socket = self.folder / "belay.sock"
+        self.endpoint = f"unix://{self.socket}"
+        self.log_path = self.folder / "belayd.log"
+        config = self.folder / "config.toml"
+        if not config.exists():
+            config.write_text("")
+        self.arguments = [
+            str(programs / "belayd"),
+            "--config", str(config),
+            "--root", str(self.root),
+            "--state", str(self.state),
+            "--listen", self.endpoint,
+            "--cni-conf-dir", str(cni_conf_dir),
+            "--cni-bin-dir", "/usr/lib/cni",
+            "--registry-config", str(registry_config),
+            "--cgroup-root", mark,
+            "--log-level", "debug",
+            *extra,
+        ]
+        self.process = None
+        self.cri = None
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self.cri = Cri(self.endpoint)
+        try:
+            self.cri.wait_until_serving()
+        except Exception:
+            raise AssertionError(f"belayd does not serve; its log ends:\n{self.log_tail()}") from None
+        return self
+
+    def log_tail(self, lines=40):
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+    def kill(self):
+        """SIGKILL, as an operator's worst day: no clean-up of any kind runs."""
+        self._end(signal.SIGKILL)
+
+    def stop(self):
+        self._end(signal.SIGTERM)
+
+    def _end(self, number):
+        if self.cri:
+            self.cri.close()
+            self.cri = None
+        if self.process:
+            self.process.send_signal(number)
+            try:
+                self.process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"belayd did not end on {number.name}:\n{self.log_tail()}") from None
+            self.process = None
+
+    def shims(self):
+        """pids of this daemon's shims."""
+        found = []
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                try:
+                    command = pathlib.Path(entry.path, "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if b"belay-shim" in command.split(b"\0")[0] and str(self.state).encode() in command:
+                    found.append(int(entry.name))
+        return found
+
+    def wait_for_log(self, text, seconds=20):
+        waiting.until(lambda: text in self.log_path.read_text(errors="replace"), f"{text!r} in belayd's log", seconds)
