@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""Runs the integration tests of test/integration and ends with their count.
+"""Runs the integration tests of test/integration, or another folder's, and ends with their count.
 
-usage: test/run.py [--bin DIR] [--endpoint unix://PATH] [-k PATTERN]... [--list]
+usage: test/run.py [--bin DIR] [--suite kubelet] [--endpoint unix://PATH] [-k PATTERN]... [--list]
   --bin       the folder with belayd and the others (default: $BELAY_BIN)
+  --suite     the folder: integration, or kubelet (BELAY_KUBELET names the program)
   --endpoint  run against this CRI runtime instead; what is about belay alone is skipped
   -k          only tests whose name holds PATTERN (as unittest's -k)
 """
@@ -14,7 +15,7 @@ import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "integration")]
+sys.path.insert(0, str(HERE))
 
 
 class Result(unittest.TestResult):
@@ -64,6 +65,7 @@ def each(suite):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin")
+    parser.add_argument("--suite", choices=("integration", "kubelet"), default="integration")
     parser.add_argument("--endpoint")
     parser.add_argument("-k", action="append", dest="patterns", default=[])
     parser.add_argument("--list", action="store_true")
@@ -76,18 +78,19 @@ def main():
     loader = unittest.TestLoader()
     if arguments.patterns:
         loader.testNamePatterns = [p if "*" in p else f"*{p}*" for p in arguments.patterns]
-    suite = loader.discover(str(HERE / "integration"), pattern="test_*.py")
+    suite = loader.discover(str(HERE / arguments.suite), pattern="test_*.py")
     if arguments.list:
         for test in each(suite):
             print(test.id())
         return 0
 
-    from harness import case
+    from harness import case, kubelet_case
 
     result = Result()
     try:
         suite.run(result)
     finally:
+        kubelet_case.close_kubelet()
         case.close_environment()
     failed = len(result.failures) + len(result.errors)
     print(f"{getattr(result, 'passed', 0)} passed, {failed} failed, {len(result.skipped)} skipped")

@@ -96,6 +96,11 @@ class Baseline:
         self.daemon_pid = daemon_pid
         self.descriptors = sum(descriptors(daemon_pid).values()) if daemon_pid else 0
 
+    def watch(self, folder):
+        """Another folder whose entries have to go."""
+        self.folders.append(folder)
+        self.files |= entries([folder])
+
     def leftovers(self):
         """Sentences for everything that is there now and was not at the start."""
         rows = []
