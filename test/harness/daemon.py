@@ -122,5 +122,19 @@ class Belayd:
                     found.append(int(entry.name))
         return found
 
+    def clients(self):
+        """How many connections it has accepted on the CRI socket."""
+        inodes = set()
+        for entry in os.scandir(f"/proc/{self.process.pid}/fd"):
+            kind, _, inode = os.readlink(entry.path).partition(":[")
+            if kind == "socket":
+                inodes.add(inode.rstrip("]"))
+        # Num RefCount Protocol Flags Type St Inode Path; 03 is connected, and only the accepted end has a path.
+        rows = [row.split() for row in pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]]
+        return sum(
+            1 for row in rows
+            if len(row) == 8 and row[5] == "03" and row[6] in inodes and row[7].endswith("/" + self.socket.name)
+        )
+
     def wait_for_log(self, text, seconds=20):
         waiting.until(lambda: text in self.log_path.read_text(errors="replace"), f"{text!r} in belayd's log", seconds)

@@ -7,6 +7,9 @@ from harness import case, waiting
 from harness.environment import missing_parts
 from harness.kubelet import Kubelet
 
+# Of one kubelet to its runtime: one for containers, one for images.
+CONNECTIONS = 2
+
 _kubelet = None
 
 
@@ -22,7 +25,7 @@ def kubelet():
 
 def close_kubelet():
     if _kubelet is not None:
-        _kubelet.stop()
+        _kubelet.close()
 
 
 def container(image, name="main", script="sleep 1000000 & wait", **fields):
@@ -66,11 +69,14 @@ class KubeletCase(case.Case):
         self.kubelet = kubelet()
         super().setUp()
         self.base.watch(self.kubelet.folder / "root/pods")
+        # After a restart of the daemon the kubelet connects again when it next has a question.
+        self.base.descriptors += 1 + CONNECTIONS - self.env.daemon.clients()
 
     def _end(self):
         for path in self.kubelet.manifests.iterdir():
             path.unlink()
         self.wait(lambda: not self.kubelet.cgroups(), "the kubelet has ended all pods")
+        self.base.processes.add(self.kubelet.process.pid)  # another than before, if a test restarted it
         # The records of pods that are over it removes from the runtime once in a minute: test_endings
         # waits for that once, everywhere else the harness does it.
         super()._end()

@@ -30,7 +30,8 @@ class CrashTest(KubeletCase):
 
     def test_out_of_memory(self):
         # Pages that are really used: dd's buffer is larger than the limit.
-        main = self.container(script="exec dd if=/dev/zero of=/dev/null bs=64M", resources={"limits": {"memory": "24Mi"}})
+        script, limits = "exec dd if=/dev/zero of=/dev/null bs=64M", {"limits": {"memory": "24Mi"}}
+        main = self.container(script=script, resources=limits)
         self.run_pod("hungry", main, restartPolicy="Never")
         pod = self.wait_pod("hungry", lambda pod: pod["status"]["phase"] == "Failed", "failed")
         ended = statuses(pod)["main"]["state"]["terminated"]

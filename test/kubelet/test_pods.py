@@ -11,16 +11,18 @@ class PodTest(KubeletCase):
         shared = [mounted("notes", "/notes")]
         first = self.container("first", "echo first >> /notes/order", volumeMounts=shared)
         sidecar = self.container(
-            "sidecar", "trap 'echo told to stop; exit 0' TERM; echo sidecar >> /notes/order; touch /tmp/up;"
-            " sleep 1000000 & wait",
-            restartPolicy="Always", startupProbe=exec_probe("test -e /tmp/up", failureThreshold=30), volumeMounts=shared,
+            "sidecar", "trap 'echo told to stop; exit 0' TERM; echo sidecar >> /notes/order; touch /tmp/up; "
+            "sleep 1000000 & wait",
+            restartPolicy="Always", volumeMounts=shared,
+            startupProbe=exec_probe("test -e /tmp/up", failureThreshold=30),
         )
         last = self.container("last", "echo last >> /notes/order", volumeMounts=shared)
         main = self.container(
             script="trap 'echo told to stop; exit 0' TERM; cat /notes/order; sleep 1000000 & wait",
             volumeMounts=shared,
         )
-        self.run_pod("steps", main, initContainers=[first, sidecar, last], volumes=[{"name": "notes", "emptyDir": {}}])
+        notes = {"name": "notes", "emptyDir": {}}
+        self.run_pod("steps", main, initContainers=[first, sidecar, last], volumes=[notes])
         pod = self.wait_ready("steps")
         self.assertEqual(["first", "sidecar", "last"], self.log_lines(pod))
         states = statuses(pod)
@@ -90,8 +92,7 @@ class PodTest(KubeletCase):
 
     def test_users_the_environment_and_the_hosts_file(self):
         main = self.container(
-            script="id; echo $POD_IP; grep -c $(hostname) /etc/hosts; hostname; ls -ldn /disk; echo last words > /dev/termination-log; "
-            "sleep 1000000 & wait",
+            script="id; echo $POD_IP; grep -c $(hostname) /etc/hosts; hostname; ls -ldn /disk; sleep 1000000 & wait",
             env=[{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
             securityContext={"runAsUser": 1000, "runAsGroup": 3000, "allowPrivilegeEscalation": False},
             volumeMounts=[mounted("disk", "/disk")],

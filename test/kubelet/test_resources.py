@@ -27,7 +27,7 @@ class ResourceTest(KubeletCase):
         pid = self.first_process(pod)
 
         cpu = cgroup_files(pid, "cpu")
-        self.assertIn(f"/kubepods/burstable/pod{pod['metadata']['annotations']['kubernetes.io/config.hash']}/", str(cpu))
+        self.assertIn(f"/kubepods/burstable/pod{pod['metadata']['uid']}/", str(cpu))
         for folder in (cpu, cpu.parent):
             self.assertEqual("102", (folder / "cpu.shares").read_text().strip(), folder)
             self.assertEqual("25000", (folder / "cpu.cfs_quota_us").read_text().strip(), folder)
