@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "shim/engine/cgroup.h"
+#include "shim/engine/first-of-namespace.h"
 #include "shim/shim-test-fixture.h"
 
 namespace belay::shim {
@@ -37,9 +37,7 @@ class ShimPidsTest : public ShimTest {
   // The pod's init, in the host's pid namespace.
   pid_t init() {
     auto hierarchies = CgroupHierarchies::discover();
-    auto pids = Cgroup::open(hierarchies, (cgroupPath + "/init-pod-1").c_str())->pids();
-    KJ_REQUIRE(pids.size() == 1, pids.size());
-    return pids[0];
+    return firstOfNamespace(*Cgroup::open(hierarchies, (cgroupPath + "/init-pod-1").c_str()));
   }
 
   static size_t kibOf(const std::string& text, const char* key) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "shim/engine/engine-test-fixture.h"
+#include "shim/engine/first-of-namespace.h"
 #include "shim/engine/text-file.h"
 #include "shim/sys/pidfd.h"
 
@@ -25,17 +26,9 @@ class PidNamespaceTest : public EngineTest {
     EngineTest::TearDown();
   }
 
-  // The pid, for the host, of the pod's init. The child that made it may still be on its way out of
-  // their cgroup.
   pid_t podInit() {
     auto path = kj::str(podSpec().getCgroupPath(), "/init-pod");
-    for (pid_t pid : Cgroup::open(hierarchies, path)->pids()) {
-      std::ifstream status(kj::str("/proc/", pid, "/status").cStr());
-      for (std::string line; std::getline(status, line);) {
-        if (line == kj::str("NSpid:\t", pid, "\t1").cStr()) return pid;
-      }
-    }
-    KJ_FAIL_REQUIRE("no process is the first of a pid namespace", path);
+    return firstOfNamespace(*Cgroup::open(hierarchies, path));
   }
 
   // Starts a container that sleeps, then makes the spec one for a second container.
