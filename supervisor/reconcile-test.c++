@@ -289,8 +289,8 @@ TEST_F(ReconcileTest, ASilentShimDelaysNobodyAndIsMetWhenItSpeaks) {
   });
   silent.signal(SIGSTOP);
   auto& belayd = start(100 * kj::MILLISECONDS);
+  waitUntil([&] { return stateIn(belayd, "d") == ContainerView::State::RUNNING; });
   EXPECT_EQ(ContainerView::State::UNKNOWN, stateIn(belayd, "c"));
-  EXPECT_EQ(ContainerView::State::RUNNING, stateIn(belayd, "d"));
   silent.signal(SIGCONT);
   waitUntil([&] { return stateIn(belayd, "c") == ContainerView::State::RUNNING; });
 }

@@ -67,7 +67,10 @@ class KilledDaemonTest(Case):
             config = self.env.pod_config()
             answered = self.strike(self.env.cri.runtime.RunPodSandbox, delay, config=config)
             pod, _ = self.env.run_pod(config)
-            self.assertEqual([pod], [item.id for item in self.env.cri.runtime.ListPodSandbox().items])
+            # What the killed daemon had half made is listed as not ready until it is undone.
+            waiting.until(
+                lambda: [pod] == [item.id for item in self.env.cri.runtime.ListPodSandbox().items],
+                "no pod is listed but the one that the retry made")
             container = self.env.create(pod, config, script="sleep 1000")
             self.env.start(container)
             self.assert_alive(container)
