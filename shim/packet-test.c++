@@ -25,11 +25,10 @@ class PacketTest : public ::testing::Test {
   int farFd = -1;
 
   void SetUp() override {
-    int ends[2];
-    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    farFd = ends[1];
-    near = kj::heap<PacketSocket>(io.unixEventPort, kj::AutoCloseFd(ends[0]), MAX_PACKET);
-    far = kj::heap<PacketSocket>(io.unixEventPort, kj::AutoCloseFd(ends[1]), MAX_PACKET);
+    auto pair = makePacketPair();
+    farFd = pair.theirs;
+    near = kj::heap<PacketSocket>(io.unixEventPort, kj::mv(pair.ours), MAX_PACKET);
+    far = kj::heap<PacketSocket>(io.unixEventPort, kj::mv(pair.theirs), MAX_PACKET);
   }
 
   kj::Own<Packet> next() {
@@ -79,6 +78,20 @@ TEST_F(PacketTest, WaitsForAPeerThatDoesNotKeepUp) {
   for (int i = 0; i < count; ++i)
     EXPECT_EQ(next()->as<ToShim>().getResize().getColumns(), static_cast<uint16_t>(i));
   sent.back().wait(io.waitScope);
+}
+
+TEST_F(PacketTest, TriesNoMoreThanThePeerHasRoomFor) {
+  capnp::MallocMessageBuilder message;
+  message.initRoot<ToShim>().initResize().setColumns(7);
+  int count = 0;
+  while (count < 100000 && near->trySend(message))
+    ++count;
+  ASSERT_LT(count, 100000) << "the socket never filled";
+  for (int i = 0; i < count; ++i)
+    EXPECT_EQ(next()->as<ToShim>().getResize().getColumns(), 7);
+  EXPECT_TRUE(near->trySend(message));
+  far = nullptr;
+  EXPECT_FALSE(near->trySend(message));
 }
 
 TEST_F(PacketTest, TellsThatThePeerHungUp) {

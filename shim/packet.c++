@@ -31,8 +31,7 @@ kj::Array<kj::AutoCloseFd> takeFds(struct msghdr& message) {
 }
 
 // -1 with errno EAGAIN when the peer has no room.
-ssize_t sendOnce(int socket, kj::ArrayPtr<const capnp::word> words,
-                 kj::ArrayPtr<const kj::AutoCloseFd> fds) {
+ssize_t sendOnce(int socket, kj::ArrayPtr<const capnp::word> words, kj::ArrayPtr<const int> fds) {
   struct iovec data = {const_cast<capnp::word*>(words.begin()), words.asBytes().size()};
   ControlBuffer control;
   struct msghdr message = {};
@@ -45,15 +44,24 @@ ssize_t sendOnce(int socket, kj::ArrayPtr<const capnp::word> words,
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    for (size_t i = 0; i < fds.size(); ++i) {
-      int fd = fds[i].get();
-      memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof(int));
-    }
+    memcpy(CMSG_DATA(header), fds.begin(), fds.asBytes().size());
   }
   return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+kj::Array<int> numbersOf(kj::ArrayPtr<const kj::AutoCloseFd> fds) {
+  return KJ_MAP(fd, fds) {
+    return fd.get();
+  };
+}
+
 }  // namespace
+
+PacketPair makePacketPair() {
+  int pair[2];
+  KJ_SYSCALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+  return {kj::AutoCloseFd(pair[0]), kj::AutoCloseFd(pair[1])};
+}
 
 PacketSocket::PacketSocket(kj::UnixEventPort& port, kj::AutoCloseFd fd, size_t maxBytes)
     : socket(kj::mv(fd)),
@@ -64,16 +72,21 @@ PacketSocket::PacketSocket(kj::UnixEventPort& port, kj::AutoCloseFd fd, size_t m
   KJ_SYSCALL(fcntl(socket, F_SETFL, flags | O_NONBLOCK));
 }
 
-kj::Promise<void> PacketSocket::send(capnp::MessageBuilder& message,
-                                     kj::Array<kj::AutoCloseFd> fds) {
-  KJ_REQUIRE(fds.size() <= MAX_PACKET_FDS, "too many descriptors for one packet", fds.size());
+kj::Array<capnp::word> PacketSocket::flatten(capnp::MessageBuilder& message, size_t fds) {
+  KJ_REQUIRE(fds <= MAX_PACKET_FDS, "too many descriptors for one packet", fds);
   auto words = capnp::messageToFlatArray(message);
   KJ_REQUIRE(words.asBytes().size() <= maxBytes, "message too big for one packet",
              words.asBytes().size(), maxBytes);
+  return words;
+}
+
+kj::Promise<void> PacketSocket::send(capnp::MessageBuilder& message,
+                                     kj::Array<kj::AutoCloseFd> fds) {
+  auto words = flatten(message, fds.size());
   if (waiting.empty()) {
     ssize_t sent = -1;
     auto failure = kj::runCatchingExceptions(
-        [&]() { KJ_NONBLOCKING_SYSCALL(sent = sendOnce(socket, words, fds)); });
+        [&]() { KJ_NONBLOCKING_SYSCALL(sent = sendOnce(socket, words, numbersOf(fds))); });
     KJ_IF_MAYBE (exception, failure) return kj::mv(*exception);
     if (sent >= 0) return kj::READY_NOW;
   }
@@ -89,11 +102,21 @@ kj::Promise<void> PacketSocket::send(capnp::MessageBuilder& message,
   return kj::mv(pair.promise);
 }
 
+bool PacketSocket::trySend(capnp::MessageBuilder& message, kj::ArrayPtr<const int> fds) {
+  auto words = flatten(message, fds.size());
+  if (!waiting.empty()) return false;
+  ssize_t sent;
+  do {
+    sent = sendOnce(socket, words, fds);
+  } while (sent < 0 && errno == EINTR);
+  return sent >= 0;
+}
+
 kj::Promise<void> PacketSocket::sendWaiting() {
   while (!waiting.empty()) {
     auto& packet = waiting.front();
     ssize_t sent;
-    KJ_NONBLOCKING_SYSCALL(sent = sendOnce(socket, packet.words, packet.fds));
+    KJ_NONBLOCKING_SYSCALL(sent = sendOnce(socket, packet.words, numbersOf(packet.fds)));
     if (sent < 0) {
       co_await observer.whenBecomesWritable();
       continue;
@@ -134,7 +157,8 @@ kj::Maybe<kj::Maybe<kj::Own<Packet>>> PacketSocket::receiveNow() {
   auto fds = takeFds(message);
   KJ_REQUIRE((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0,
              "The peer sent a packet that is too big or has too many descriptors.", size);
-  auto exact = kj::heapArray<capnp::word>((size + sizeof(capnp::word) - 1) / sizeof(capnp::word));
+  KJ_REQUIRE(size % sizeof(capnp::word) == 0, "The peer sent what is no message.", size);
+  auto exact = kj::heapArray<capnp::word>(size / sizeof(capnp::word));
   memcpy(exact.begin(), words.begin(), size);
   return kj::Maybe<kj::Own<Packet>>(kj::heap<Packet>(kj::mv(exact), kj::mv(fds)));
 }

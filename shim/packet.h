@@ -1,6 +1,8 @@
 // One Cap'n Proto message as one packet of a SOCK_SEQPACKET socket, with descriptors: how the shim,
 // a streaming session and belayd speak with each other about a stream (session.capnp, also that of
-// criapi/streaming). No connection state, so either end can hand its socket to a successor.
+// criapi/streaming). No connection state, so either end can hand its socket to a successor. Either
+// may have been taken over by strangers: what is no message, is too big or brings too many
+// descriptors is refused.
 #pragma once
 
 #include <capnp/message.h>
@@ -35,6 +37,12 @@ class Packet {
   capnp::FlatArrayMessageReader reader;
 };
 
+// A pair of connected sockets, close-on-exec.
+struct PacketPair {
+  kj::AutoCloseFd ours, theirs;
+};
+PacketPair makePacketPair();
+
 // One end. Not for two readers at once. Packets are sent in the order of the calls.
 class PacketSocket {
  public:
@@ -45,6 +53,10 @@ class PacketSocket {
   // before this returns; the descriptors are closed when they were sent. Throws DISCONNECTED if the
   // peer is gone. Cancelling the promise does not prevent the packet.
   kj::Promise<void> send(capnp::MessageBuilder& message, kj::Array<kj::AutoCloseFd> fds = nullptr);
+
+  // Sends at once or not at all, for a peer that is never waited for: false when it does not keep
+  // up or is gone. The descriptors stay the caller's.
+  bool trySend(capnp::MessageBuilder& message, kj::ArrayPtr<const int> fds = nullptr);
 
   // The next packet; nullptr when the peer has closed its end. Throws on a packet that is too big
   // or carries too many descriptors. Cancelling loses nothing.
@@ -63,6 +75,8 @@ class PacketSocket {
   std::deque<Outgoing> waiting;
   kj::Promise<void> sending = kj::READY_NOW;
 
+  // Checks the caps.
+  kj::Array<capnp::word> flatten(capnp::MessageBuilder& message, size_t fds);
   // nullptr when nothing has come yet.
   kj::Maybe<kj::Maybe<kj::Own<Packet>>> receiveNow();
   kj::Promise<void> sendWaiting();

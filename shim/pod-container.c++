@@ -250,7 +250,7 @@ kj::OneOf<kj::AutoCloseFd, FailureValue> PodContainer::exec(ProcessSpec::Reader 
                      "a process with a terminal has no standard error of its own"));
     return answer;
   }
-  auto sockets = SessionSocket::makePair();
+  auto sockets = makePacketPair();
   auto session = serveExec(context, kj::mv(sockets.ours), process, choice,
                            KJ_ASSERT_NONNULL(prepared).pidfd, makeExecCgroup(), tasks);
   host.keepSession(session.attach(kj::addRef(*this)));
@@ -264,7 +264,7 @@ kj::OneOf<kj::AutoCloseFd, FailureValue> PodContainer::attach(StreamChoice choic
     answer.init<FailureValue>(kj::mv(*failure));
     return answer;
   }
-  auto sockets = SessionSocket::makePair();
+  auto sockets = makePacketPair();
   auto session = serveAttach(context.engine.eventPort, kj::mv(sockets.ours), choice, *this);
   host.keepSession(session.attach(kj::addRef(*this)));
   answer.init<kj::AutoCloseFd>(kj::mv(sockets.theirs));

@@ -306,7 +306,7 @@ kj::OneOf<kj::AutoCloseFd, FailureValue> Pod::portForward() {
                      removing ? "it is being removed"_kj : "it has not been created"_kj));
     return answer;
   }
-  auto sockets = SessionSocket::makePair();
+  auto sockets = makePacketPair();
   keepSession(servePortForward(shimContext.engine.eventPort, shimContext.engine.timer,
                                kj::mv(sockets.ours), podNamespaces.net));
   answer.init<kj::AutoCloseFd>(kj::mv(sockets.theirs));

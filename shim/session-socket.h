@@ -1,11 +1,8 @@
 // The shim's end of the socket that it shares with a streaming session (session.capnp).
 #pragma once
 
-#include <capnp/serialize.h>
-#include <kj/async-unix.h>
-#include <kj/io.h>
-
 #include "shim/engine/failure-value.h"
+#include "shim/packet.h"
 #include "shim/session.capnp.h"
 
 namespace belay::shim {
@@ -14,14 +11,9 @@ namespace belay::shim {
 // checked, and the worst that it can get is to be hung up on.
 class SessionSocket final {
  public:
-  // A pair of connected sockets; `theirs` is for the session. Both close-on-exec.
-  struct Pair {
-    kj::AutoCloseFd ours, theirs;
-  };
-  static Pair makePair();
-
   // `socket` is the shim's end. `port` outlives this object.
-  SessionSocket(kj::UnixEventPort& port, kj::AutoCloseFd socket);
+  SessionSocket(kj::UnixEventPort& port, kj::AutoCloseFd socket)
+      : packets(port, kj::mv(socket), MAX_PACKET) {}
   KJ_DISALLOW_COPY_AND_MOVE(SessionSocket);
 
   // The next packet, good until the next call; nothing once the session has gone, or when it sent
@@ -41,16 +33,9 @@ class SessionSocket final {
   };
   bool sendStarted(const Streams& streams);
 
-  // More than any packet carries.
-  static constexpr size_t MAX_DESCRIPTORS = 4;
-
  private:
-  kj::AutoCloseFd socket;
-  kj::UnixEventPort::FdObserver observer;
-  kj::Array<capnp::word> buffer;
-  kj::Maybe<capnp::FlatArrayMessageReader> message;
-
-  kj::Maybe<ToShim::Reader> parse(size_t bytes);
+  PacketSocket packets;
+  kj::Maybe<kj::Own<Packet>> last;
 };
 
 }  // namespace belay::shim

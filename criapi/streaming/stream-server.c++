@@ -157,19 +157,17 @@ kj::Promise<void> StreamServer::serve(kj::AutoCloseFd client) {
     sessions--;
     madeRoom();
   });
-  int pair[2];
-  KJ_SYSCALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
-  kj::AutoCloseFd ours(pair[0]), theirs(pair[1]);
-  auto child = spawn(client, theirs);
+  auto sockets = shim::makePacketPair();
+  auto child = spawn(client, sockets.theirs);
   client = nullptr;
-  theirs = nullptr;
+  sockets.theirs = nullptr;
   {
     asking++;
     KJ_DEFER({
       asking--;
       madeRoom();
     });
-    co_await answer(kj::mv(ours)).exclusiveJoin(timer.afterDelay(ASK_LIMIT));
+    co_await answer(kj::mv(sockets.ours)).exclusiveJoin(timer.afterDelay(ASK_LIMIT));
   }
   auto status = co_await child->wait();
   if (!status.success()) {
