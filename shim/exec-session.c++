@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <kj/debug.h>
 
-#include "shim/engine/enter.h"
 #include "shim/engine/terminal-size.h"
 #include "shim/exec-cgroup.h"
 #include "shim/stdio/descriptors.h"
@@ -18,11 +17,11 @@ constexpr size_t PIPE_BYTES = 256 << 10;
 class ExecSession final {
  public:
   ExecSession(ShimContext& context, kj::AutoCloseFd socket, ProcessSpec::Reader process,
-              StreamChoice choice, int targetPidfd, kj::Own<Cgroup> cgroup, kj::TaskSet& tasks)
+              StreamChoice choice, EnterTarget target, kj::Own<Cgroup> cgroup, kj::TaskSet& tasks)
       : context(context),
         session(context.engine.eventPort, kj::mv(socket)),
         choice(choice),
-        targetPidfd(targetPidfd),
+        target(target),
         cgroup(context, kj::mv(cgroup), tasks) {
     message.setRoot(process);
   }
@@ -46,7 +45,7 @@ class ExecSession final {
   SessionSocket session;
   capnp::MallocMessageBuilder message;
   StreamChoice choice;
-  int targetPidfd;
+  EnterTarget target;
   ExecCgroup cgroup;
   TerminalSize size;
   // Held for its size alone, and let go of with the session: the last one hangs the terminal up.
@@ -66,7 +65,7 @@ class ExecSession final {
     // The process may be over before its pid is known here.
     auto hold = kj::heap<Reaper::Hold>(context.reaper);
     auto result =
-        co_await enterContainer(context.engine, process, targetPidfd, cgroup.get(), kj::mv(theirs));
+        co_await enterContainer(context.engine, process, target, cgroup.get(), kj::mv(theirs));
     if (result.is<FailureValue>()) {
       session.sendFailed(result.get<FailureValue>());
       co_return;
@@ -147,9 +146,9 @@ class ExecSession final {
 }  // namespace
 
 kj::Promise<void> serveExec(ShimContext& context, kj::AutoCloseFd socket,
-                            ProcessSpec::Reader process, StreamChoice choice, int targetPidfd,
+                            ProcessSpec::Reader process, StreamChoice choice, EnterTarget target,
                             kj::Own<Cgroup> cgroup, kj::TaskSet& tasks) {
-  ExecSession session(context, kj::mv(socket), process, choice, targetPidfd, kj::mv(cgroup), tasks);
+  ExecSession session(context, kj::mv(socket), process, choice, target, kj::mv(cgroup), tasks);
   co_await session.serve();
 }
 

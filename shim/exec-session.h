@@ -5,6 +5,7 @@
 #include <kj/async.h>
 
 #include "shim/engine/cgroup.h"
+#include "shim/engine/enter.h"
 #include "shim/session-socket.h"
 #include "shim/shim-context.h"
 #include "shim/spec.capnp.h"
@@ -24,7 +25,7 @@ struct StreamChoice {
 // reaps orphans, and what is left of it keeps the cgroup until it ends. `process` is copied; the
 // rest outlives the promise. Streams that nobody chose are /dev/null.
 kj::Promise<void> serveExec(ShimContext& context, kj::AutoCloseFd socket,
-                            ProcessSpec::Reader process, StreamChoice choice, int targetPidfd,
+                            ProcessSpec::Reader process, StreamChoice choice, EnterTarget target,
                             kj::Own<Cgroup> cgroup, kj::TaskSet& tasks);
 
 }  // namespace belay::shim

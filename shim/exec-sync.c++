@@ -5,7 +5,6 @@
 #include <kj/debug.h>
 #include <unistd.h>
 
-#include "shim/engine/enter.h"
 #include "shim/exec-cgroup.h"
 #include "shim/stdio/capture.h"
 #include "shim/stdio/descriptors.h"
@@ -30,8 +29,8 @@ kj::Promise<void> timeOut(ShimContext& context, const ExecSyncLimits& limits) {
 }  // namespace
 
 kj::Promise<kj::OneOf<ExecSyncResult, FailureValue>> execSync(
-    ShimContext& context, ProcessSpec::Reader process, int targetPidfd, kj::Own<Cgroup> ownCgroup,
-    ExecSyncLimits limits, kj::TaskSet& tasks) {
+    ShimContext& context, ProcessSpec::Reader process, EnterTarget target,
+    kj::Own<Cgroup> ownCgroup, ExecSyncLimits limits, kj::TaskSet& tasks) {
   kj::OneOf<ExecSyncResult, FailureValue> answer;
   ExecCgroup cgroup(context, kj::mv(ownCgroup), tasks);
   Capture out(context.engine.eventPort, "exec-stdout"_kj, limits.maxBytes);
@@ -43,7 +42,7 @@ kj::Promise<kj::OneOf<ExecSyncResult, FailureValue>> execSync(
   auto hold = kj::heap<Reaper::Hold>(context.reaper);
   kj::Maybe<kj::OneOf<Entered, FailureValue>> entering;
   co_await enterContainer(
-      context.engine, process, targetPidfd, cgroup.get(),
+      context.engine, process, target, cgroup.get(),
       {.in = openNull(O_RDONLY), .out = out.takeWriteEnd(), .err = err.takeWriteEnd()})
       .then([&](kj::OneOf<Entered, FailureValue>&& result) { entering = kj::mv(result); })
       .exclusiveJoin(deadline.addBranch());

@@ -6,6 +6,7 @@
 #include <kj/one-of.h>
 
 #include "shim/engine/cgroup.h"
+#include "shim/engine/enter.h"
 #include "shim/engine/failure-value.h"
 #include "shim/shim-context.h"
 #include "shim/spec.capnp.h"
@@ -24,11 +25,11 @@ struct ExecSyncLimits {
   uint64_t maxBytes;  // of each stream
 };
 
-// Runs `process` in the container of `targetPidfd`. At the time-out, and when the promise is
+// Runs `process` in the target container. At the time-out, and when the promise is
 // dropped, everything that it started is killed; what it left in the background when it ended in
 // time lives on. `process` is read before the first suspension only; the rest outlives the promise.
 kj::Promise<kj::OneOf<ExecSyncResult, FailureValue>> execSync(
-    ShimContext& context, ProcessSpec::Reader process, int targetPidfd, kj::Own<Cgroup> cgroup,
+    ShimContext& context, ProcessSpec::Reader process, EnterTarget target, kj::Own<Cgroup> cgroup,
     ExecSyncLimits limits, kj::TaskSet& tasks);
 
 }  // namespace belay::shim

@@ -87,7 +87,10 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader
   tasks.add(watchExit(context.reaper.onExit(child.pid)));
   hold = nullptr;
 
-  if (!terminal) stdio->giveTo(child.user.uid, child.user.gid);
+  if (!terminal) {
+    auto& ids = host.namespaces().ids;
+    stdio->giveTo(ids.toHost(child.user.uid), ids.toHost(child.user.gid));
+  }
   pinPidfd(child.pidfd, dirFd, PIDFD_FILE);
   auto failure = co_await stdio->start(kj::mv(child.ptyMaster));
   if (failure != nullptr) co_return kj::mv(failure);
@@ -228,8 +231,11 @@ kj::Promise<kj::OneOf<ExecSyncResult, FailureValue>> PodContainer::execSync(
     answer.init<FailureValue>(kj::mv(*failure));
     return answer;
   }
-  return shim::execSync(context, process, KJ_ASSERT_NONNULL(prepared).pidfd, makeExecCgroup(),
-                        limits, tasks);
+  return shim::execSync(context, process, enterTarget(), makeExecCgroup(), limits, tasks);
+}
+
+EnterTarget PodContainer::enterTarget() {
+  return {KJ_ASSERT_NONNULL(prepared).pidfd, host.namespaces().ids};
 }
 
 kj::Own<Cgroup> PodContainer::makeExecCgroup() {
@@ -251,8 +257,8 @@ kj::OneOf<kj::AutoCloseFd, FailureValue> PodContainer::exec(ProcessSpec::Reader 
     return answer;
   }
   auto sockets = makePacketPair();
-  auto session = serveExec(context, kj::mv(sockets.ours), process, choice,
-                           KJ_ASSERT_NONNULL(prepared).pidfd, makeExecCgroup(), tasks);
+  auto session = serveExec(context, kj::mv(sockets.ours), process, choice, enterTarget(),
+                           makeExecCgroup(), tasks);
   host.keepSession(session.attach(kj::addRef(*this)));
   answer.init<kj::AutoCloseFd>(kj::mv(sockets.theirs));
   return answer;

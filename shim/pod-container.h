@@ -99,6 +99,7 @@ class PodContainer final : public kj::Refcounted,
   kj::Promise<void> watchExit(kj::Promise<ExitStatus> exit);
   kj::Promise<void> clearAway();
   kj::Maybe<FailureValue> refuseUnlessRunning(kj::StringPtr step) const;
+  EnterTarget enterTarget();
   kj::Own<Cgroup> makeExecCgroup();
   kj::Maybe<FailureValue> refuseAttach(StreamChoice choice) const override;
   ContainerStdio& attachedStdio() override { return *stdio; }

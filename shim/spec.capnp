@@ -49,12 +49,21 @@ struct PodSpec {
   shmBytes @13 :UInt64;
   # Size of the pod's shared /dev/shm.
 
+  ids @14 :IdMap;
+
   struct Sysctl {
     name @0 :Text;
     # With dots; each is known to belong to one of the pod's own namespaces.
 
     value @1 :Text;
   }
+}
+
+struct IdMap {
+  # Of a pod's own user namespace: its uids and gids 0 to count - 1 are firstHostId and those after it
+  # on the host. Count 0: the pod is in the host's user namespace.
+  firstHostId @0 :UInt32;
+  count @1 :UInt32;
 }
 
 struct Rootfs {
@@ -93,6 +102,10 @@ struct Mount {
     cgroup @9 :Void;
     shm @10 :Void;
     # The pod's shared /dev/shm.
+
+    volume @18 :Void;
+    # What the rootfs has at the destination, as a mount of its own: it stays writable when the
+    # rootfs is read-only. A directory is made if nothing is there.
   }
 
   readonly @11 :Bool;
@@ -101,6 +114,10 @@ struct Mount {
   nosuid @14 :Bool;
   nodev @15 :Bool;
   propagation @16 :Propagation;
+
+  idMapped @17 :Bool;
+  # Of a bind mount: its owners are those of the file system as seen from the pod's user namespace,
+  # so that the host's root is the container's root there. Mounts below keep theirs.
 
   enum Propagation {
     private @0;
@@ -123,6 +140,10 @@ struct Device {
   # Of "rwm", for the device cgroup.
 
   fileMode @6 :UInt32;
+
+  hostsOwner @7 :Bool;
+  # The node belongs to the host's root, not to the container's: in a user namespace of the pod only
+  # what is open to everybody is open there.
 }
 
 struct User {

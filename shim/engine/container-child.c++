@@ -16,6 +16,7 @@
 #include "shim/engine/seccomp-listener.h"
 #include "shim/engine/shim-memory.h"
 #include "shim/engine/syscall-filter.h"
+#include "shim/engine/user-namespace.h"
 #include "shim/sys/clone.h"
 #include "shim/sys/mounts.h"
 
@@ -27,6 +28,7 @@ class ContainerChild {
   ContainerChild(ContainerPlan& plan, int socket)
       : plan(plan),
         reporter(socket),
+        ids(plan.namespaces.ids),
         sharesPids(plan.pids.isShared()),
         joinsPids(plan.pids.joined >= 0) {}
 
@@ -48,11 +50,12 @@ class ContainerChild {
     listenerConnection = connectToListener(reporter, plan.spec.getProcess());
     isolateMounts();
 
-    root = mountOverlay(reporter, plan.spec.getRootfs());
+    makeFilesAsPod(reporter, ids);
+    root = mountOverlay(reporter, plan.spec.getRootfs(), plan.namespaces.users());
     plan.mounts.attachEarly(reporter, root);
     makeDevices(reporter, root, plan.spec.getDevices());
     if (plan.mounts.hasOwnDev()) makeDeviceLinks(reporter, root);
-    findUser(reporter, root, plan.spec.getProcess().getUser(), user);
+    findUser(reporter, root, ids, plan.spec.getProcess().getUser(), user);
     plan.process.setHome(user.home);
     installStreams();
     makeWorkingDirectory();
@@ -61,6 +64,7 @@ class ContainerChild {
     pivot();
     // Nothing of the host's is open or mounted from here on.
     closeAllButLateMounts();
+    if (ids.isOwn()) enterUserNamespaceWithMounts();
     // Stage B is born with privileges only where it is alone: where others are in the pid namespace
     // one of them that may trace could take it over.
     if (sharesPids) {
@@ -80,6 +84,7 @@ class ContainerChild {
  private:
   ContainerPlan& plan;
   Reporter reporter;
+  const IdMapping ids;
   const bool sharesPids;
   const bool joinsPids;
   int root = -1;
@@ -128,6 +133,7 @@ class ContainerChild {
     kept.addStandardStreams();
     for (auto& file : plan.joining.tasks)
       kept.add(file);
+    kept.add(plan.namespaces.user);
     kept.add(plan.namespaces.net);
     kept.add(plan.namespaces.ipc);
     kept.add(plan.namespaces.uts);
@@ -162,8 +168,18 @@ class ContainerChild {
     // Any directory will do to mount the rootfs upon, as only this mount namespace will see it. The
     // kernel takes the working directory along to the copy of its mount.
     if (fchdir(plan.podDirFd) < 0) reporter.fail("open", "the pod's directory", errno);
-    if (unshare(CLONE_NEWNS | CLONE_NEWCGROUP) < 0) {
+    if (unshare(ids.isOwn() ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWCGROUP) < 0) {
       reporter.fail("make", "a mount and a cgroup namespace", errno);
+    }
+  }
+
+  // Mount and cgroup namespace belong to the pod's user namespace, so that its root may mount. What
+  // is mounted by now came from outside and stays as it is: nobody in there takes it off or makes
+  // it writable (mount_namespaces(7)).
+  void enterUserNamespaceWithMounts() {
+    enterUserNamespace(reporter, plan.namespaces.user);
+    if (unshare(CLONE_NEWNS | CLONE_NEWCGROUP) < 0) {
+      reporter.fail("make", "a mount and a cgroup namespace of the pod's", errno);
     }
   }
 
@@ -175,12 +191,13 @@ class ContainerChild {
   }
 
   void installStreams() {
+    uid_t uid = ids.toHost(user.uid);
     if (plan.spec.getProcess().getTerminal()) {
       terminal = openTerminal(reporter, root);
       mountConsole(reporter, root, terminal.slave);
-      installStdio(reporter, user.uid, terminal.slave, terminal.slave, terminal.slave);
+      installStdio(reporter, uid, terminal.slave, terminal.slave, terminal.slave);
     } else {
-      installStdio(reporter, user.uid, plan.stdio.in, plan.stdio.out, plan.stdio.err);
+      installStdio(reporter, uid, plan.stdio.in, plan.stdio.out, plan.stdio.err);
     }
   }
 
@@ -215,6 +232,7 @@ class ContainerChild {
     kept.addStandardStreams();
     for (int tree : plan.mounts.lateTrees())
       kept.add(tree);
+    kept.add(plan.namespaces.user);
     kept.add(terminal.master);
     kept.add(listenerConnection);
     kept.closeOthers();

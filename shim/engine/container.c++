@@ -63,8 +63,8 @@ kj::Promise<kj::OneOf<Prepared, FailureValue>> prepareContainer(EngineContext& c
     ContainerPlan plan = {
         .spec = spec,
         .process = ProcessPlan(spec.getProcess()),
-        .mounts =
-            RootfsMounts(spec, context.cgroups, pids.get<PidPlan>(), namespaces.ipc.get() < 0),
+        .mounts = RootfsMounts(spec, context.cgroups, pids.get<PidPlan>(), namespaces.ipc.get() < 0,
+                               namespaces.users()),
         .joining = cgroup.joining(),
         .namespaces = namespaces,
         .stdio = stdio,

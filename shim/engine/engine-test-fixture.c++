@@ -337,7 +337,7 @@ EngineTest::Result EngineTest::run() {
 
 kj::OneOf<Entered, FailureValue> EngineTest::enter(ProcessSpec::Reader process, int pidfd,
                                                    Cgroup& cgroup) {
-  return enterContainer(context, process, pidfd, cgroup, newStdio()).wait(wait);
+  return enterContainer(context, process, {pidfd, namespaces.ids}, cgroup, newStdio()).wait(wait);
 }
 
 kj::String EngineTest::outputOf(kj::StringPtr script) {

@@ -14,6 +14,7 @@
 #include "shim/engine/seccomp-listener.h"
 #include "shim/engine/shim-memory.h"
 #include "shim/engine/syscall-filter.h"
+#include "shim/engine/user-namespace.h"
 #include "shim/sys/clone.h"
 
 namespace belay::shim {
@@ -38,9 +39,10 @@ class EnterChild {
     joinContainer();
     // The root is the container's now; from here on every path is a stranger's.
     int root = openRoot();
-    findUser(reporter, root, process.getUser(), user);
+    findUser(reporter, root, plan.target.ids, process.getUser(), user);
     plan.process.setHome(user.home);
     installStreams(root);
+    if (plan.target.ids.isOwn()) enterUserNamespace(reporter, plan.target.pidfd);
     closeAllButReported();
     const char* cwd = process.getCwd().size() > 0 ? process.getCwd().cStr() : "/";
     bool entered = enterDirectory(reporter, cwd);
@@ -83,16 +85,16 @@ class EnterChild {
     kept.add(plan.stdio.in);
     kept.add(plan.stdio.out);
     kept.add(plan.stdio.err);
-    kept.add(plan.targetPidfd);
+    kept.add(plan.target.pidfd);
     kept.closeOthers();
   }
 
   void joinContainer() {
     // All at once, by the handle of the first process. Of the pid namespace only children become
-    // members.
+    // members; the user namespace is for later, when streams were given to their user.
     constexpr int ALL =
         CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-    if (setns(plan.targetPidfd, ALL) == 0) return;
+    if (setns(plan.target.pidfd, ALL) == 0) return;
     if (errno == ESRCH) {
       reporter.refuse(Failure::Code::FAILED_PRECONDITION, "enter the container", "",
                       "its first process has exited");
@@ -107,12 +109,13 @@ class EnterChild {
   }
 
   void installStreams(int root) {
+    uid_t uid = plan.target.ids.toHost(user.uid);
     if (process.getTerminal()) {
       terminal = openTerminal(reporter, root);
       if (!plan.stdio.size.isUnknown()) setTerminalSize(terminal.master, plan.stdio.size);
-      installStdio(reporter, user.uid, terminal.slave, terminal.slave, terminal.slave);
+      installStdio(reporter, uid, terminal.slave, terminal.slave, terminal.slave);
     } else {
-      installStdio(reporter, user.uid, plan.stdio.in, plan.stdio.out, plan.stdio.err);
+      installStdio(reporter, uid, plan.stdio.in, plan.stdio.out, plan.stdio.err);
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include "shim/engine/cgroup.h"
 #include "shim/engine/container.h"
+#include "shim/engine/enter.h"
 #include "shim/engine/process-plan.h"
 #include "shim/spec.capnp.h"
 
@@ -14,7 +15,7 @@ struct EnterPlan {
   ProcessPlan process;
   Cgroup::Joining joining;
   const ChildStdio& stdio;
-  int targetPidfd;
+  EnterTarget target;
 };
 
 // Stage A: never returns, and never unwinds into its parent's frames.

@@ -96,7 +96,8 @@ TEST_F(EnterTest, HasATerminalOfTheContainers) {
   auto process = execSpec("tty; test -t 0 && echo yes");
   process.setTerminal(true);
   auto result =
-      enterContainer(context, process, running.pidfd, *own, {.terminal = true}).wait(wait);
+      enterContainer(context, process, {running.pidfd, namespaces.ids}, *own, {.terminal = true})
+          .wait(wait);
   ASSERT_TRUE(result.is<Entered>()) << result.get<FailureValue>().message.cStr();
   auto& entered = result.get<Entered>();
   EXPECT_EQ(waitFor(entered.pidfd), 0);

@@ -20,14 +20,15 @@ constexpr kj::StringPtr STEP = "enter the container"_kj;
 
 kj::Promise<kj::OneOf<Entered, FailureValue>> enterContainer(EngineContext& context,
                                                              ProcessSpec::Reader process,
-                                                             int targetPidfd, const Cgroup& cgroup,
+                                                             EnterTarget target,
+                                                             const Cgroup& cgroup,
                                                              ChildStdio stdio) {
   if (!process.getTerminal()) checkStdio(stdio);
   if (auto fault = ProcessPlan::findFault(process)) {
     co_return plainFailure(Failure::Code::INVALID_ARGUMENT, STEP, "", fault);
   }
   ListenerHandover handover(process, ListenerHandover::Status::RUNNING);
-  pid_t firstPid = hasListener(process) ? sys::pidOf(targetPidfd) : 0;
+  pid_t firstPid = hasListener(process) ? sys::pidOf(target.pidfd) : 0;
   auto sockets = newReportSockets();
   KilledOnDrop stageA;
   pid_t stageAPid;
@@ -36,7 +37,7 @@ kj::Promise<kj::OneOf<Entered, FailureValue>> enterContainer(EngineContext& cont
         .process = ProcessPlan(process),
         .joining = cgroup.joining(),
         .stdio = stdio,
-        .targetPidfd = targetPidfd,
+        .target = target,
     };
     int pidfd = -1;
     stageAPid = sys::cloneProcess({.cgroupFd = plan.joining.unified}, pidfd);

@@ -9,6 +9,7 @@
 #include "shim/engine/container.h"
 #include "shim/engine/context.h"
 #include "shim/engine/failure-value.h"
+#include "shim/engine/user-namespace.h"
 #include "shim/spec.capnp.h"
 
 namespace belay::shim {
@@ -23,7 +24,15 @@ struct Entered {
   kj::AutoCloseFd ptyMaster;
 };
 
-// Runs a process in the namespaces of `targetPidfd`, the container's first process. `cgroup` is a
+// The container that is entered. Borrowed.
+struct EnterTarget {
+  // Of its first process.
+  int pidfd;
+  // Its pod's.
+  IdMapping ids;
+};
+
+// Runs a process in the target's namespaces. `cgroup` is a
 // child cgroup of the container's, made for this exec (Cgroup::createChild).
 //
 // Two stages as in prepareContainer, and for the same reason. Resolves once execve succeeded, or
@@ -32,7 +41,8 @@ struct Entered {
 // kills what it started; Cgroup::kill is the sure way.
 kj::Promise<kj::OneOf<Entered, FailureValue>> enterContainer(EngineContext& context,
                                                              ProcessSpec::Reader process,
-                                                             int targetPidfd, const Cgroup& cgroup,
+                                                             EnterTarget target,
+                                                             const Cgroup& cgroup,
                                                              ChildStdio stdio);
 
 }  // namespace belay::shim

@@ -13,6 +13,7 @@
 
 #include "shim/engine/kept-fds.h"
 #include "shim/engine/process-setup.h"
+#include "shim/engine/user-namespace.h"
 #include "shim/sys/path.h"
 
 namespace belay::shim {
@@ -61,6 +62,11 @@ void runNamespacesChild(PodSpec::Reader spec, bool networkIsOwn, int reportSocke
   KeptFds kept(reporter);
   kept.closeOthers();
   resetInherited(reporter);
+  if (IdMapping(spec.getIds()).isOwn()) {
+    // Until the parent has written the maps there is no root to become.
+    reporter.waitAtGate();
+    becomeRootOfPod(reporter);
+  }
 
   if (spec.getHostname().size() > 0) setHostname(reporter, spec.getHostname());
   if (networkIsOwn) bringLoopbackUp(reporter);

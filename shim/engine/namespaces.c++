@@ -40,6 +40,9 @@ struct Pin {
 // The namespaces that the pod has of its own. All is copied: the spec may go.
 kj::Vector<Pin> pinsOf(const EngineContext& context, PodSpec::Reader spec) {
   kj::Vector<Pin> pins;
+  if (IdMapping(spec.getIds()).isOwn()) {
+    pins.add(Pin{"user", CLONE_NEWUSER, context.podDirFd, kj::str("ns/user")});
+  }
   if (spec.getNetwork() != NamespaceMode::NODE) {
     KJ_REQUIRE(spec.getNetnsPath().startsWith("/"), "The network namespace has no path.",
                spec.getNetnsPath());
@@ -144,18 +147,21 @@ void mountInPodDirectory(const EngineContext& context, kj::AutoCloseFd tree, kj:
 
 // The pod's /dev/shm: one tmpfs for all its containers, as POSIX shared memory belongs to the IPC
 // namespace.
-void mountShm(const EngineContext& context, uint64_t bytes) {
+void mountShm(const EngineContext& context, uint64_t bytes, IdMapping ids) {
   auto size = kj::str(bytes);
-  sys::MountOption options[] = {{"mode", "1777"}, {"size", size.cStr()}};
+  auto owner = kj::str(ids.toHost(0));
+  sys::MountOption options[] = {
+      {"mode", "1777"}, {"uid", owner.cStr()}, {"gid", owner.cStr()}, {"size", size.cStr()}};
   int fd;
-  KJ_SYSCALL(fd = sys::newMount("tmpfs", options, bytes > 0 ? 2 : 1,
+  KJ_SYSCALL(fd = sys::newMount("tmpfs", options, bytes > 0 ? 4 : 3,
                                 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
              "the pod's /dev/shm", bytes);
   mountInPodDirectory(context, kj::AutoCloseFd(fd), "shm");
 }
 
 void open(const Pin& pin, PodNamespaces& namespaces) {
-  auto& place = pin.type == CLONE_NEWNET   ? namespaces.net
+  auto& place = pin.type == CLONE_NEWUSER  ? namespaces.user
+                : pin.type == CLONE_NEWNET ? namespaces.net
                 : pin.type == CLONE_NEWIPC ? namespaces.ipc
                 : pin.type == CLONE_NEWUTS ? namespaces.uts
                                            : namespaces.pid;
@@ -170,6 +176,12 @@ bool isPid(const Pin& pin) {
   return pin.type == CLONE_NEWPID;
 }
 
+FailureValue cannotClone(int error) {
+  bool limited = error == ENOSPC || error == EUSERS;
+  return systemFailure(STEP, "", error,
+                       limited ? "see the limits below /proc/sys/user/"_kj : nullptr);
+}
+
 // All but the pid namespace are born with a helper, which this starts, waits for, and lets go once
 // they are pinned. `spec` is read before the first suspension only.
 kj::Promise<kj::Maybe<FailureValue>> makeByHelper(EngineContext& context, PodSpec::Reader spec,
@@ -182,11 +194,16 @@ kj::Promise<kj::Maybe<FailureValue>> makeByHelper(EngineContext& context, PodSpe
   auto sockets = newReportSockets();
   int pidfd = -1;
   pid_t pid = sys::cloneProcess(options, pidfd);
-  if (pid < 0) co_return systemFailure(STEP, spec.getId(), errno);
+  if (pid < 0) co_return cannotClone(errno);
   if (pid == 0) runNamespacesChild(spec, options.flags & CLONE_NEWNET, sockets.theirs);
   KilledOnDrop helper;
   helper.pidfd = kj::AutoCloseFd(pidfd);
   sockets.theirs = nullptr;
+  if (options.flags & CLONE_NEWUSER) {
+    int error = writeIdMaps(pid, IdMapping(spec.getIds()));
+    if (error != 0) co_return systemFailure("map the ids of the pod's user namespace", "", error);
+    openGate(sockets.ours);
+  }
 
   ReportReceiver receiver(context.eventPort, sockets.ours);
   auto next = co_await receiver.next();
@@ -247,17 +264,21 @@ kj::Promise<kj::OneOf<PodNamespaces, FailureValue>> makePodNamespaces(EngineCont
   auto podCgroup = kj::str(spec.getCgroupPath());
   auto initCgroup = initCgroupName(spec);
   bool hostPids = spec.getPid() == NamespaceMode::NODE;
+  IdMapping ids(spec.getIds());
   bool complete = false;
   KJ_DEFER({
     if (!complete) unpinAll(context, pins);
   });
   makeDirectory(context.podDirFd, "ns", 0700);
-  if (spec.getIpc() != NamespaceMode::NODE) mountShm(context, spec.getShmBytes());
+  if (spec.getIpc() != NamespaceMode::NODE) {
+    mountShm(context, spec.getShmBytes(), IdMapping(spec.getIds()));
+  }
   auto failure = co_await makeByHelper(context, spec, pins);
   KJ_IF_MAYBE (f, failure) co_return kj::mv(*f);
 
   PodNamespaces namespaces;
   namespaces.pidIsHosts = hostPids;
+  namespaces.ids = ids;
   for (auto& pin : pins) {
     if (!isPid(pin)) open(pin, namespaces);
   }
@@ -275,6 +296,7 @@ kj::Promise<kj::OneOf<PodNamespaces, FailureValue>> makePodNamespaces(EngineCont
 PodNamespaces openPodNamespaces(EngineContext& context, PodSpec::Reader spec) {
   PodNamespaces namespaces;
   namespaces.pidIsHosts = spec.getPid() == NamespaceMode::NODE;
+  namespaces.ids = IdMapping(spec.getIds());
   for (auto& pin : pinsOf(context, spec))
     open(pin, namespaces);
   return namespaces;

@@ -13,6 +13,8 @@
 
 #include "shim/engine/kept-fds.h"
 #include "shim/engine/process-setup.h"
+#include "shim/engine/rootfs-proc.h"
+#include "shim/engine/user-namespace.h"
 #include "shim/sys/clone.h"
 #include "shim/sys/mounts.h"
 #include "shim/sys/privileges.h"
@@ -49,7 +51,8 @@ constexpr struct sock_filter FILTER[] = {
 
 class PodInitChild {
  public:
-  PodInitChild(PodInitPlan& plan, int socket) : plan(plan), reporter(socket) {}
+  PodInitChild(PodInitPlan& plan, int socket)
+      : plan(plan), reporter(socket), ids(plan.namespaces.ids) {}
 
   [[noreturn]] void runStageA() {
     closeForeignDescriptors();
@@ -58,14 +61,18 @@ class PodInitChild {
     writeOomScore(reporter, OOM_SCORE_ADJ);
     leaveSessionKeyring(reporter);
     joinNamespaces();
+    if (ids.isOwn()) hostsProc = copyHostsProc(reporter);
     moveToEmptyRoot();
-    keepProgramOnly();
+    keepProgramAndHandles();
+    if (ids.isOwn()) enterUserNamespaceWithMounts();
     cloneStageB();
   }
 
  private:
   PodInitPlan& plan;
   Reporter reporter;
+  const IdMapping ids;
+  int hostsProc = -1;
 
   [[noreturn]] void runStageB() {
     startSession(reporter, false);
@@ -84,6 +91,7 @@ class PodInitChild {
     KeptFds kept(reporter);
     for (auto& file : plan.joining.tasks)
       kept.add(file);
+    kept.add(plan.namespaces.user);
     kept.add(plan.namespaces.net);
     kept.add(plan.namespaces.ipc);
     kept.add(plan.namespaces.uts);
@@ -115,16 +123,27 @@ class PodInitChild {
     }
   }
 
-  void keepProgramOnly() {
+  void keepProgramAndHandles() {
     KeptFds kept(reporter);
     kept.add(plan.program);
+    kept.add(plan.namespaces.user);
+    kept.add(hostsProc);
     kept.closeOthers();
+  }
+
+  // So that the pid namespace is the pod's, too.
+  void enterUserNamespaceWithMounts() {
+    enterUserNamespace(reporter, plan.namespaces.user);
+    if (unshare(CLONE_NEWNS | CLONE_NEWCGROUP) < 0) {
+      reporter.fail(STEP, "a mount and a cgroup namespace", errno);
+    }
+    close(plan.namespaces.user);
   }
 
   // procfs shows the pid namespace of who mounts it. Here nobody else is in it yet.
   void sendProc() {
     int proc =
-        sys::newMount("proc", nullptr, 0, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+        newProc(reporter, hostsProc, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (proc < 0) reporter.fail(STEP, "mount /proc", errno);
     Report report;
     report.kind = Report::Kind::READY;
@@ -133,9 +152,10 @@ class PodInitChild {
   }
 
   void becomeNobody() {
-    const gid_t group = NOBODY;
-    if (sys::limitBoundingSet(0) < 0 || syscall(SYS_setgroups, size_t(1), &group) < 0 ||
-        setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0 ||
+    // The last one of a small user namespace is as good.
+    const uint32_t nobody = ids.has(NOBODY) ? NOBODY : ids.count - 1;
+    if (sys::limitBoundingSet(0) < 0 || syscall(SYS_setgroups, size_t(1), &nobody) < 0 ||
+        setresgid(nobody, nobody, nobody) < 0 || setresuid(nobody, nobody, nobody) < 0 ||
         sys::setCapabilities(0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
       reporter.fail(STEP, "give up privileges", errno);
     }

@@ -117,6 +117,13 @@ kj::ArrayPtr<const char> readUserFile(const Reporter& reporter, int root, const 
   return kj::arrayPtr(text, size);
 }
 
+bool hasAll(IdMapping ids, const FoundUser& user) {
+  bool all = ids.has(user.uid) && ids.has(user.gid);
+  for (uint32_t i = 0; i < user.groupCount; ++i)
+    all = all && ids.has(user.groups[i]);
+  return all;
+}
+
 // The process's own, of which /proc/self/mem and others go by when it is no longer root.
 void giveToUser(const Reporter& reporter, uid_t uid, int fd) {
   struct stat info;
@@ -170,10 +177,12 @@ void leaveSessionKeyring(const Reporter& reporter) {
   }
 }
 
-void findUser(const Reporter& reporter, int root, User::Reader user, FoundUser& found) {
+void findUser(const Reporter& reporter, int root, IdMapping ids, User::Reader user,
+              FoundUser& found) {
   const char* reason = lookUpUser(user, readUserFile(reporter, root, "/etc/passwd"),
                                   readUserFile(reporter, root, "/etc/group"), found);
-  if (reason == nullptr) return;
+  if (reason == nullptr && hasAll(ids, found)) return;
+  if (reason == nullptr) reason = "the pod's user namespace has no such uid, or one of its gids";
   char number[16];
   const char* object = number;
   if (user.isName()) {

@@ -7,6 +7,7 @@
 #include "shim/engine/process-plan.h"
 #include "shim/engine/report.h"
 #include "shim/engine/user-lookup.h"
+#include "shim/engine/user-namespace.h"
 
 namespace belay::shim {
 
@@ -28,11 +29,13 @@ void writeOomScore(const Reporter& reporter, int score);
 // A session keyring of its own (keyrings(7)): the host's is the shim's. Kernels without keys pass.
 void leaveSessionKeyring(const Reporter& reporter);
 
-// Looks the user up in the passwd and group files below `root`.
-void findUser(const Reporter& reporter, int root, User::Reader user, FoundUser& found);
+// Looks the user up in the passwd and group files below `root`. One that the pod's user namespace
+// does not have is none.
+void findUser(const Reporter& reporter, int root, IdMapping ids, User::Reader user,
+              FoundUser& found);
 
-// Gives pipes and terminals to the user, so that it can open /dev/stdout, and makes the three
-// standard streams of them.
+// `uid` is one of the host's. Gives pipes and terminals to the user, so that it can open
+// /dev/stdout, and makes the three standard streams of them.
 void installStdio(const Reporter& reporter, uid_t uid, int in, int out, int err);
 
 // Changes to the working directory, and makes sure that it is inside the root (CVE-2024-21626).

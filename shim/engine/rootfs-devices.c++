@@ -66,6 +66,9 @@ void makeDevices(const Reporter& reporter, int root, capnp::List<Device>::Reader
       int error = errno;
       if (error != EEXIST || !isSameNode(directory, name, node)) reporter.fail(STEP, path, error);
     }
+    if (device.getHostsOwner() && fchownat(directory, name, 0, 0, AT_SYMLINK_NOFOLLOW) < 0) {
+      reporter.fail(STEP, path, errno);
+    }
     close(directory);
   }
 }

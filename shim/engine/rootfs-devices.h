@@ -8,7 +8,8 @@
 namespace belay::shim {
 
 // Makes the nodes inside the rootfs. A device without a type is looked up on the host, which must
-// be what "/" still is.
+// be what "/" still is. The nodes belong to whom this process makes files as, but for those that
+// are to be the host's.
 void makeDevices(const Reporter& reporter, int root, capnp::List<Device>::Reader devices);
 
 // /dev/fd, stdin, stdout, stderr and ptmx, as the OCI runtime specification (config-linux.md,

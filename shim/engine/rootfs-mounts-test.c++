@@ -118,6 +118,19 @@ TEST_F(RootfsMountsTest, RecursiveReadonlyReachesMountsBelow) {
       "protected\nwritten\nprotected\n");
 }
 
+TEST_F(RootfsMountsTest, VolumesOfTheImageStayWritable) {
+  std::filesystem::create_directories(imagePath("var/data").cStr());
+  writeImageFile("var/data/from-image", "x");
+  KJ_SYSCALL(symlink("var/data", imagePath("link").cStr()));
+  containerSpec().getRootfs().setReadonly(true);
+  addMount("/link").getKind().setVolume();
+  addMount("/new/volume").getKind().setVolume();
+  EXPECT_EQ(outputOf("touch /mine 2>/dev/null || echo protected; ls /var/data;"
+                     "touch /var/data/mine /new/volume/mine && echo written"),
+            "protected\nfrom-image\nwritten\n");
+  EXPECT_TRUE(std::filesystem::exists(kj::str(directory, "/upper/var/data/mine").cStr()));
+}
+
 TEST_F(RootfsMountsTest, FollowsADanglingLinkInsideTheRootfs) {
   // As distributions with systemd-resolved ship it.
   KJ_SYSCALL(symlink("../run/resolve/resolved.conf", imagePath("etc/resolv.conf").cStr()));

@@ -43,7 +43,7 @@ uint64_t propagationOf(Mount::Reader mount) {
 
 // Flags and propagation of a bind mount, while it is still detached: nobody can use it without
 // them.
-void changeBind(const Reporter& reporter, Mount::Reader mount, int tree) {
+void changeBind(const Reporter& reporter, Mount::Reader mount, int tree, PodUsers users) {
   using sys::Recursion;
   bool recursive = mount.getKind().isBind() && mount.getKind().getBind().getRecursive();
   auto all = recursive ? Recursion::RECURSIVE : Recursion::THIS_MOUNT;
@@ -53,6 +53,10 @@ void changeBind(const Reporter& reporter, Mount::Reader mount, int tree) {
       (mount.getRecursiveReadonly() &&
        sys::changeMount(tree, MOUNT_ATTR_RDONLY, 0, 0, Recursion::RECURSIVE) < 0)) {
     reporter.fail("set the flags of the mount", mount.getDestination().cStr(), errno);
+  }
+  if (mount.getIdMapped() && sys::mapIds(tree, users.userNamespace) < 0) {
+    reporter.fail("map the ids of the mount", mount.getDestination().cStr(), errno,
+                  errno == EINVAL ? "the file system of its source cannot do that" : "");
   }
 }
 
@@ -82,18 +86,42 @@ int newTmpfs(Mount::Reader mount) {
 }
 
 // The group "tty" of every distribution, which grantpt(3) and wall(1) go by.
-constexpr sys::MountOption DEVPTS_OPTIONS[] = {
-    {"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}};
+constexpr gid_t TTY_GROUP = 5;
+
+int newDevpts(Mount::Reader mount, IdMapping ids) {
+  NumberText group(ids.toHost(ids.has(TTY_GROUP) ? TTY_GROUP : 0));
+  sys::MountOption options[] = {
+      {"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", group.text}};
+  return sys::newMount("devpts", options, 4, attributesOf(mount));
+}
+
+// What is there of the rootfs, or an empty folder: a mount of its own is not made read-only with it.
+int copyOfRootfs(const Reporter& reporter, int root, const char* destination) {
+  int folder =
+      openOrMake(reporter, root, destination, MountPointKind::DIRECTORY, linksFor(destination));
+  int tree = sys::cloneTree(folder, "", sys::Recursion::THIS_MOUNT);
+  close(folder);
+  return tree;
+}
+
+// Of a new IPC namespace its folder belongs to whom the namespace was made by: the host's root.
+int newMqueue(Mount::Reader mount, PodUsers users) {
+  int tree = sys::newMount("mqueue", nullptr, 0, attributesOf(mount));
+  if (tree < 0 || !users.isOwn()) return tree;
+  uint32_t root = users.ids.toHost(0);
+  return fchownat(tree, "", root, root, AT_EMPTY_PATH) < 0 ? -1 : tree;
+}
 
 }  // namespace
 
 RootfsMounts::RootfsMounts(ContainerSpec::Reader spec, const CgroupHierarchies& hierarchies,
-                           PidPlan pids, bool hostIpc)
+                           PidPlan pids, bool hostIpc, PodUsers users)
     : mounts(spec.getMounts()),
       cgroups(hierarchies, spec.getCgroupPath()),
-      trees(kj::heapArray<int>(mounts.size())),
+      trees(kj::heapArray<int>(mounts.size() + 1)),
       pids(pids),
-      hostIpc(hostIpc) {
+      hostIpc(hostIpc),
+      users(users) {
   for (auto& tree : trees)
     tree = -1;
 }
@@ -131,7 +159,11 @@ void RootfsMounts::openSources(const Reporter& reporter) {
       source = hostIpc ? "/dev/shm" : "shm";
     } else if (kind.isProc()) {
       trees[i] = copyProc(reporter, pids);
-      if (trees[i] >= 0) changeBind(reporter, mount, trees[i]);
+      if (trees[i] >= 0) {
+        changeBind(reporter, mount, trees[i], users);
+      } else if (users.isOwn() && trees.back() < 0) {
+        trees.back() = copyHostsProc(reporter);
+      }
       continue;
     } else {
       wantsCgroups = wantsCgroups || kind.isCgroup();
@@ -139,7 +171,7 @@ void RootfsMounts::openSources(const Reporter& reporter) {
     }
     trees[i] = sys::cloneTree(AT_FDCWD, source, recursion);
     if (trees[i] < 0) reporter.fail(SOURCE_STEP, source, errno);
-    changeBind(reporter, mount, trees[i]);
+    changeBind(reporter, mount, trees[i], users);
   }
   if (wantsCgroups) cgroups.open(reporter);
 }
@@ -183,17 +215,20 @@ void RootfsMounts::attachOne(const Reporter& reporter, Mount::Reader mount, int&
       break;
     case Mount::Kind::PROC:
       links = Links::REFUSE;
-      if (tree < 0) tree = sys::newMount("proc", nullptr, 0, attributesOf(mount));
+      if (tree < 0) tree = newProc(reporter, trees.back(), attributesOf(mount));
       break;
     case Mount::Kind::SYSFS:
       links = Links::REFUSE;
       tree = sys::newMount("sysfs", nullptr, 0, attributesOf(mount));
       break;
     case Mount::Kind::DEVPTS:
-      tree = sys::newMount("devpts", DEVPTS_OPTIONS, 4, attributesOf(mount));
+      tree = newDevpts(mount, users.ids);
       break;
     case Mount::Kind::MQUEUE:
-      tree = sys::newMount("mqueue", nullptr, 0, attributesOf(mount));
+      tree = newMqueue(mount, users);
+      break;
+    case Mount::Kind::VOLUME:
+      tree = copyOfRootfs(reporter, root, destination);
       break;
     case Mount::Kind::CGROUP: {
       int target = openOrMake(reporter, root, destination, place, Links::REFUSE);

@@ -8,6 +8,7 @@
 #include "shim/engine/cgroup-view.h"
 #include "shim/engine/pid-plan.h"
 #include "shim/engine/report.h"
+#include "shim/engine/user-namespace.h"
 #include "shim/spec.capnp.h"
 
 namespace belay::shim {
@@ -16,7 +17,7 @@ class RootfsMounts {
  public:
   // Laid out before the clone. `spec` must stay valid.
   RootfsMounts(ContainerSpec::Reader spec, const CgroupHierarchies& hierarchies, PidPlan pids,
-               bool hostIpc);
+               bool hostIpc, PodUsers users);
 
   // Opens every source on the host as a detached mount; this is what may hang on a dead server. It
   // comes before the mount namespace is cut off from the host's, because a bidirectional mount must
@@ -40,11 +41,12 @@ class RootfsMounts {
   capnp::List<Mount>::Reader mounts;
   CgroupView cgroups;
 
-  // One for each mount: a detached source to copy, or -1.
+  // One for each mount: a detached source to copy, or -1. The last one is copyHostsProc's.
   kj::Array<int> trees;
 
   PidPlan pids;
   bool hostIpc;
+  PodUsers users;
 
   bool isLate(Mount::Reader mount) const;
   void attachOne(const Reporter& reporter, Mount::Reader mount, int& tree, int root);

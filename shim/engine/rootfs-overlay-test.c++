@@ -40,7 +40,7 @@ class RootfsOverlayTest : public EngineTest {
           mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) {
         _exit(2);
       }
-      int root = mountOverlay(reporter, containerSpec().getRootfs(), way);
+      int root = mountOverlay(reporter, containerSpec().getRootfs(), {}, way);
       bool good = sys::openInRoot(root, "0", O_PATH) >= 0 &&
                   sys::openInRoot(root, kj::str(last).cStr(), O_PATH) >= 0;
       int made = openOrMake(reporter, root, "/new/place", MountPointKind::DIRECTORY, Links::FOLLOW);

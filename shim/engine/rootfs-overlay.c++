@@ -29,10 +29,57 @@ struct FdPath {
   }
 };
 
-int openDirectory(const Reporter& reporter, const char* path) {
-  int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+int openDirectoryAt(const Reporter& reporter, int directory, const char* path) {
+  int fd = openat(directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) reporter.fail(LAYER_STEP, path, errno);
   return fd;
+}
+
+// Overlay itself cannot be id-mapped, and it takes no layer that is not mounted.
+int openMapped(const Reporter& reporter, const char* path, PodUsers users) {
+  int tree = sys::cloneTree(AT_FDCWD, path, sys::Recursion::THIS_MOUNT);
+  if (tree < 0) reporter.fail(LAYER_STEP, path, errno);
+  if (sys::mapIds(tree, users.userNamespace) < 0) {
+    reporter.fail("map the ids of the layer", path, errno);
+  }
+  if (move_mount(tree, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+    reporter.fail(LAYER_STEP, path, errno);
+  }
+  return tree;
+}
+
+int openLayer(const Reporter& reporter, const char* path, PodUsers users) {
+  return users.isOwn() ? openMapped(reporter, path, users)
+                       : openDirectoryAt(reporter, AT_FDCWD, path);
+}
+
+// The folder of new files and overlay's own beside it.
+struct Writable {
+  int upper;
+  int work;
+};
+
+// They must be of one mount: when it is mapped, that of the folder they lie in.
+Writable openWritable(const Reporter& reporter, Rootfs::Reader rootfs, PodUsers users) {
+  const char* upper = rootfs.getUpper().cStr();
+  const char* work = rootfs.getWork().cStr();
+  if (!users.isOwn()) {
+    return {openDirectoryAt(reporter, AT_FDCWD, upper), openDirectoryAt(reporter, AT_FDCWD, work)};
+  }
+  const char* slash = strrchr(upper, '/');
+  char parent[PATH_MAX];
+  size_t length = slash == nullptr ? 0 : slash - upper;
+  if (length == 0 || length >= sizeof(parent) || strncmp(upper, work, length + 1) != 0 ||
+      strchr(work + length + 1, '/') != nullptr) {
+    reporter.fail(LAYER_STEP, work, EINVAL, "it is not beside the upper folder");
+  }
+  memcpy(parent, upper, length);
+  parent[length] = '\0';
+  int tree = openMapped(reporter, parent, users);
+  Writable writable = {openDirectoryAt(reporter, tree, slash + 1),
+                       openDirectoryAt(reporter, tree, work + length + 1)};
+  close(tree);
+  return writable;
 }
 
 // A file system being configured; closed at the end of the scope.
@@ -49,8 +96,8 @@ struct Context {
     reporter.fail(STEP, object, error, log);
   }
 
-  void setDirectory(const char* key, const char* path) {
-    int directory = openDirectory(reporter, path);
+  // Closes the directory.
+  void setDirectory(const char* key, int directory, const char* path) {
     if (fsconfig(fd, FSCONFIG_SET_STRING, key, FdPath(directory).text, 0) < 0) fail(path);
     close(directory);
   }
@@ -69,9 +116,9 @@ struct Context {
 };
 
 // False if this kernel has no "lowerdir+".
-bool setLayers(Context& context, capnp::List<capnp::Text>::Reader layers) {
+bool setLayers(Context& context, capnp::List<capnp::Text>::Reader layers, PodUsers users) {
   for (auto layer : layers) {
-    int directory = openDirectory(context.reporter, layer.cStr());
+    int directory = openLayer(context.reporter, layer.cStr(), users);
     int result = fsconfig(context.fd, FSCONFIG_SET_STRING, "lowerdir+", FdPath(directory).text, 0);
     int error = errno;
     close(directory);
@@ -83,13 +130,14 @@ bool setLayers(Context& context, capnp::List<capnp::Text>::Reader layers) {
   return true;
 }
 
-int mountByContext(const Reporter& reporter, Rootfs::Reader rootfs) {
+int mountByContext(const Reporter& reporter, Rootfs::Reader rootfs, PodUsers users) {
   Context context = {reporter, fsopen("overlay", FSOPEN_CLOEXEC)};
   if (context.fd < 0) reporter.fail(STEP, "overlay", errno);
-  if (!setLayers(context, rootfs.getLower())) return -1;
+  if (!setLayers(context, rootfs.getLower(), users)) return -1;
   if (rootfs.getUpper().size() > 0) {
-    context.setDirectory("upperdir", rootfs.getUpper().cStr());
-    context.setDirectory("workdir", rootfs.getWork().cStr());
+    auto writable = openWritable(reporter, rootfs, users);
+    context.setDirectory("upperdir", writable.upper, rootfs.getUpper().cStr());
+    context.setDirectory("workdir", writable.work, rootfs.getWork().cStr());
   }
   for (auto option : rootfs.getOptions())
     context.setOption(option.cStr());
@@ -116,20 +164,21 @@ struct MountData {
   }
 };
 
-int mountByCall(const Reporter& reporter, Rootfs::Reader rootfs) {
+int mountByCall(const Reporter& reporter, Rootfs::Reader rootfs, PodUsers users) {
   MountData data = {reporter};
   // The descriptors stay open until this child closes everything.
   const char* separator = "lowerdir=";
   for (auto layer : rootfs.getLower()) {
     data.add(separator);
-    data.add(FdPath(openDirectory(reporter, layer.cStr())).text);
+    data.add(FdPath(openLayer(reporter, layer.cStr(), users)).text);
     separator = ":";
   }
   if (rootfs.getUpper().size() > 0) {
+    auto writable = openWritable(reporter, rootfs, users);
     data.add(",upperdir=");
-    data.add(FdPath(openDirectory(reporter, rootfs.getUpper().cStr())).text);
+    data.add(FdPath(writable.upper).text);
     data.add(",workdir=");
-    data.add(FdPath(openDirectory(reporter, rootfs.getWork().cStr())).text);
+    data.add(FdPath(writable.work).text);
   }
   for (auto option : rootfs.getOptions()) {
     data.add(",");
@@ -147,9 +196,9 @@ int mountByCall(const Reporter& reporter, Rootfs::Reader rootfs) {
 
 }  // namespace
 
-int mountOverlay(const Reporter& reporter, Rootfs::Reader rootfs, OverlayWay way) {
-  int root = way == OverlayWay::BEST ? mountByContext(reporter, rootfs) : -1;
-  if (root < 0) root = mountByCall(reporter, rootfs);
+int mountOverlay(const Reporter& reporter, Rootfs::Reader rootfs, PodUsers users, OverlayWay way) {
+  int root = way == OverlayWay::BEST ? mountByContext(reporter, rootfs, users) : -1;
+  if (root < 0) root = mountByCall(reporter, rootfs, users);
   return root;
 }
 

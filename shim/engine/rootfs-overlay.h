@@ -3,6 +3,7 @@
 #pragma once
 
 #include "shim/engine/report.h"
+#include "shim/engine/user-namespace.h"
 #include "shim/spec.capnp.h"
 
 namespace belay::shim {
@@ -15,7 +16,11 @@ enum class OverlayWay {
 
 // Mounts the overlay, writable, upon the working directory, and returns a descriptor of its root.
 // For a child after the clone, inside a private mount namespace; /proc is the host's.
-int mountOverlay(const Reporter& reporter, Rootfs::Reader rootfs,
+//
+// In a pod with a user namespace the layers' owners, and what is written, are shown mapped to the
+// pod's ids: each layer is a mount of its own for that, and left mounted there, below the overlay.
+// Files are then to be made as the pod's root (user-namespace.h), by overlay itself too.
+int mountOverlay(const Reporter& reporter, Rootfs::Reader rootfs, PodUsers users,
                  OverlayWay way = OverlayWay::BEST);
 
 }  // namespace belay::shim

@@ -71,6 +71,29 @@ int copyOfTargets(const Reporter& reporter, int pidfd) {
 
 }  // namespace
 
+int copyHostsProc(const Reporter& reporter) {
+  int tree = sys::cloneTree(AT_FDCWD, "/proc", sys::Recursion::THIS_MOUNT);
+  if (tree < 0) reporter.fail("copy the host's /proc", "", errno);
+  return tree;
+}
+
+int newProc(const Reporter& reporter, int hostsProc, uint64_t attributes) {
+  if (hostsProc < 0) return sys::newMount("proc", nullptr, 0, attributes);
+  constexpr const char* SHOW_STEP = "show the host's /proc";
+  // Upon the root, where no path leads to it.
+  if (move_mount(hostsProc, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+    reporter.fail(SHOW_STEP, "", errno);
+  }
+  int proc = sys::newMount("proc", nullptr, 0, attributes);
+  int error = errno;
+  if (fchdir(hostsProc) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0) {
+    reporter.fail(SHOW_STEP, "take it off again", errno);
+  }
+  close(hostsProc);
+  errno = error;
+  return proc;
+}
+
 int copyProc(const Reporter& reporter, const PidPlan& pids) {
   switch (pids.kind) {
     case PidPlan::Kind::OWN:

@@ -19,4 +19,13 @@ constexpr const char* POD_PROC = "proc";
 // directory being the working directory; they are the same afterwards.
 int copyProc(const Reporter& reporter, const PidPlan& pids);
 
+// In a user namespace that does not own everything, procfs may be mounted only where one can be
+// seen already. This is one to be seen: a detached mount of the host's, for newProc alone.
+int copyHostsProc(const Reporter& reporter);
+
+// A detached procfs of this process's pid namespace, or -1 with errno. `hostsProc` is
+// copyHostsProc's where this process is in a user namespace of the pod's, else -1; it is closed.
+// For a process whose pid namespace nobody else is in: the host's is mounted for a moment.
+int newProc(const Reporter& reporter, int hostsProc, uint64_t attributes);
+
 }  // namespace belay::shim

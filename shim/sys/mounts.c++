@@ -29,6 +29,13 @@ int changeMount(int tree, uint64_t set, uint64_t clear, uint64_t propagation, Re
   return mount_setattr(tree, "", flags, &attributes, sizeof(attributes));
 }
 
+int mapIds(int tree, int userNamespace) {
+  struct mount_attr attributes = {};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = userNamespace;
+  return mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes));
+}
+
 int newMount(const char* type, const MountOption* options, size_t count, uint64_t attributes) {
   int context = fsopen(type, FSOPEN_CLOEXEC);
   if (context < 0) return -1;

@@ -23,6 +23,11 @@ int attach(int tree, int target);
 // as it is). Linux 5.12.
 int changeMount(int tree, uint64_t set, uint64_t clear, uint64_t propagation, Recursion recursion);
 
+// Shows the owners of a mount's files as the user namespace has them: what its id 0 owns on disk
+// belongs to the host's id that 0 is mapped to. Only while the mount is detached, and once. EINVAL
+// if its file system cannot. Linux 5.12, overlay's layers 5.19, tmpfs 6.3. mount_setattr(2).
+int mapIds(int tree, int userNamespace);
+
 // One key of a file system being made; a null value is a flag.
 struct MountOption {
   const char* key;
