@@ -25,6 +25,7 @@ TEST(PodInfo, ShowsWhereTheNetworkNamespaceIs) {
   EXPECT_EQ(info["runtimeSpec"]["linux"]["cgroupsPath"], "/kubepods/pod1");
   EXPECT_EQ(info["runtimeSpec"]["linux"]["namespaces"][0]["type"], "network");
   EXPECT_EQ(info["runtimeSpec"]["linux"]["namespaces"][0]["path"], "/run/netns/cni-1");
+  EXPECT_EQ(info["runtimeSpec"]["linux"]["uidMappings"].size(), 0);
   EXPECT_EQ(info["cniResult"]["cniVersion"], "1.0.0");
 }
 

@@ -132,13 +132,24 @@ Json podNamespaces(shim::PodSpec::Reader spec) {
   }
   if (spec.getIpc() != shim::NamespaceMode::NODE) array.push_back({{"type", "ipc"}});
   if (spec.getPid() == shim::NamespaceMode::POD) array.push_back({{"type", "pid"}});
+  if (spec.getIds().getCount() > 0) array.push_back({{"type", "user"}});
   return array;
+}
+
+Json idMappings(shim::IdMap::Reader ids) {
+  if (ids.getCount() == 0) return Json::array();
+  return Json::array(
+      {{{"containerID", 0}, {"hostID", ids.getFirstHostId()}, {"size", ids.getCount()}}});
 }
 
 Json podSpec(shim::PodSpec::Reader spec) {
   return {
       {"hostname", text(spec.getHostname())},
-      {"linux", {{"cgroupsPath", text(spec.getCgroupPath())}, {"namespaces", podNamespaces(spec)}}},
+      {"linux",
+       {{"cgroupsPath", text(spec.getCgroupPath())},
+        {"namespaces", podNamespaces(spec)},
+        {"uidMappings", idMappings(spec.getIds())},
+        {"gidMappings", idMappings(spec.getIds())}}},
   };
 }
 
@@ -180,6 +191,10 @@ Json mountOf(shim::Mount::Reader mount) {
       break;
     case shim::Mount::Kind::CGROUP:
       json["type"] = "cgroup";
+      break;
+    case shim::Mount::Kind::VOLUME:
+      json["type"] = "bind";
+      json["source"] = text(mount.getDestination());
       break;
     case shim::Mount::Kind::SHM:
       json["type"] = "bind";

@@ -1,6 +1,10 @@
 // belay-shim: lives as long as one pod and holds everything of it that must outlive the supervisor.
 //
 //   belay-shim --pod-dir DIR --id ID [--log FILE]
+//   belay-shim --try-user-namespaces DIR
+//
+// The second form is no pod's: it says why pods cannot have user namespaces here when their upper
+// folders are in DIR, and nothing if they can.
 //
 // Descriptor 3 is a connected Unix stream socket to the supervisor that starts it; later
 // supervisors connect to DIR/shim.sock. See shim.capnp for what is spoken there.
@@ -19,6 +23,7 @@
 #include "shim/connections.h"
 #include "shim/engine/cgroup-hierarchies.h"
 #include "shim/engine/context.h"
+#include "shim/engine/user-namespace-try.h"
 #include "shim/pod.h"
 #include "shim/read-only-program.h"
 #include "shim/reaper.h"
@@ -52,10 +57,13 @@ struct Arguments {
   kj::StringPtr podDirectory;
   kj::StringPtr id;
   kj::StringPtr log;
+  kj::StringPtr tryIn;
 };
 
 [[noreturn]] void usage(kj::StringPtr problem) {
-  fprintf(stderr, "belay-shim: %s\nusage: belay-shim --pod-dir DIR --id ID [--log FILE]\n",
+  fprintf(stderr,
+          "belay-shim: %s\nusage: belay-shim --pod-dir DIR --id ID [--log FILE]\n"
+          "       belay-shim --try-user-namespaces DIR\n",
           problem.cStr());
   _exit(2);
 }
@@ -77,10 +85,13 @@ Arguments parseArguments(int argc, char** argv) {
       result.id = value;
     } else if (flag == "--log") {
       result.log = value;
+    } else if (flag == "--try-user-namespaces") {
+      result.tryIn = value;
     } else {
       usage(kj::str("unknown flag: ", flag));
     }
   }
+  if (result.tryIn.size() > 0) return result;
   if (result.podDirectory.size() == 0) usage("--pod-dir is missing");
   if (result.id.size() == 0) usage("--id is missing");
   return result;
@@ -171,8 +182,18 @@ void run(const Arguments& arguments) {
   connections.whenNone().exclusiveJoin(timer.afterDelay(GOODBYE)).wait(io.waitScope);
 }
 
+int sayWhyNoUserNamespaces(kj::StringPtr folder) {
+  KJ_IF_MAYBE (failure, tryUserNamespaces(folder)) {
+    printf("%s\n", failure->message.cStr());
+    fflush(stdout);
+    return 1;
+  }
+  return 0;
+}
+
 int main(int argc, char** argv) {
   auto arguments = parseArguments(argc, argv);
+  if (arguments.tryIn.size() > 0) return sayWhyNoUserNamespaces(arguments.tryIn);
   if (!runFromReadOnlyMount(argv)) {
     KJ_LOG(WARNING, "cannot run from a read-only mount", strerror(errno));
   }

@@ -27,6 +27,7 @@
 #include "supervisor/runtime-impl.h"
 #include "supervisor/spec/apparmor.h"
 #include "supervisor/unix-socket.h"
+#include "supervisor/user-namespace-fault.h"
 #include "supervisor/version.h"
 
 namespace belay::supervisor {
@@ -157,8 +158,10 @@ class Daemon {
                          KJ_LOG(ERROR, "orphans are not reaped any more", exception);
                        });
     auto profile = loadApparmorProfile();
+    auto userNamespaces = tryUserNamespaces();
     runtime.reconcile().wait(waitScope);
     profile.wait(waitScope);
+    userNamespaces.wait(waitScope);
 
     criapi::grpc::Server server(
         timer, {.statusOf = &criapi::statusOfFailure,
@@ -234,6 +237,15 @@ class Daemon {
       });
     }
     return kj::READY_NOW;
+  }
+
+  // While the pods are met, too.
+  kj::Promise<void> tryUserNamespaces() {
+    specs.userNamespaceFault = co_await findUserNamespaceFault(
+        children, timer, config.shimPath, kj::str(config.root, "/overlay/snapshots"));
+    if (specs.userNamespaceFault.size() == 0) co_return;
+    log(LogLevel::WARNING, "pods cannot have user namespaces of their own", "reason",
+        specs.userNamespaceFault);
   }
 
   kj::Own<kj::ConnectionReceiver> listenOn(kj::StringPtr path, mode_t mode) {

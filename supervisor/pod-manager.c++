@@ -145,8 +145,9 @@ void PodManager::writeHostsFiles(Pod& pod, int folder) {
   auto ips = KJ_MAP(ip, pod.get().getNetwork().getIps()) {
     return kj::StringPtr(ip);
   };
-  writePodFiles(folder, renderPodFiles(pod.get().getConfig(), pod.get().getSpec().getHostname(),
-                                       ips, readHostFiles()));
+  auto spec = pod.get().getSpec();
+  auto files = renderPodFiles(pod.get().getConfig(), spec.getHostname(), ips, readHostFiles());
+  writePodFiles(folder, files, spec.getIds().getFirstHostId());
 }
 
 // What cannot be undone stays listed as a pod that is not ready, so that kubelet removes it.

@@ -43,15 +43,19 @@ kj::Promise<RuntimeStatus> RuntimeImpl::status(bool verbose) {
                            kj::mv(network.message)});
   kj::Vector<HandlerView> handlers;
   // The default one also answers to the empty name.
-  handlers.add(HandlerView{.name = kj::String(), .recursiveReadOnlyMounts = true});
+  bool userNamespaces = parts.specOptions.userNamespaceFault.size() == 0;
+  handlers.add(HandlerView{
+      .name = kj::String(), .recursiveReadOnlyMounts = true, .userNamespaces = userNamespaces});
   for (auto& handler : parts.config.handlers) {
-    handlers.add(HandlerView{.name = kj::str(handler.name), .recursiveReadOnlyMounts = true});
+    handlers.add(HandlerView{.name = kj::str(handler.name),
+                             .recursiveReadOnlyMounts = true,
+                             .userNamespaces = userNamespaces});
   }
   co_return RuntimeStatus{
       .conditions = conditions.releaseAsArray(),
       .handlers = handlers.releaseAsArray(),
       .supplementalGroupsPolicy = true,
-      .userNamespacesHostNetwork = false,
+      .userNamespacesHostNetwork = userNamespaces,
       .configJson = verbose ? configJson(parts.config) : kj::String(),
   };
 }

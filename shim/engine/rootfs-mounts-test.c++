@@ -66,6 +66,21 @@ class PropagationTest : public RootfsMountsTest {
     return finish(kj::mv(prepared)).output;
   }
 
+  // Why a container with such a volume cannot be made.
+  kj::String failureOf(kj::StringPtr path, Mount::Propagation propagation) {
+    auto volume = addMount("/data");
+    volume.setPropagation(propagation);
+    volume.getKind().initBind().setSource(path);
+    auto prepared = prepare();
+    KJ_REQUIRE(prepared.is<FailureValue>(), "The container was made.");
+    auto spec = containerSpec();
+    auto old = spec.disownMounts();
+    auto mounts = spec.initMounts(old.getReader().size() - 1);
+    for (uint i : kj::indices(mounts))
+      mounts.setWithCaveats(i, old.getReader()[i]);
+    return kj::mv(prepared.get<FailureValue>().message);
+  }
+
   // True if the host sees what a container with the right to mount mounts in its volume.
   bool mountOfContainerReachesHost(Mount::Propagation propagation) {
     constexpr uint64_t SYS_ADMIN = 1 << 21;
@@ -89,6 +104,32 @@ TEST_F(PropagationTest, PrivateVolumesShowNoLaterMount) {
 
 TEST_F(PropagationTest, SlaveVolumesShowLaterMountsOfTheHost) {
   EXPECT_EQ(seenAfterMount(Mount::Propagation::SLAVE), "late\n");
+}
+
+TEST_F(PropagationTest, PrivateSourcesCannotPropagate) {
+  KJ_SYSCALL(mount(nullptr, source.cStr(), nullptr, MS_PRIVATE, nullptr));
+  auto refusal = [&](Mount::Propagation propagation) {
+    return failureOf(kj::str(source, "/sub"), propagation);
+  };
+  EXPECT_EQ(refusal(Mount::Propagation::SHARED),
+            kj::str("Cannot propagate mounts of ", source, "/sub: it is mounted on ", source,
+                    " but it is not a shared mount (mount --make-rshared makes it one)."));
+  EXPECT_EQ(refusal(Mount::Propagation::SLAVE),
+            kj::str("Cannot propagate mounts of ", source, "/sub: it is mounted on ", source,
+                    " but it is not a shared or slave mount."));
+}
+
+TEST_F(PropagationTest, ASlaveSourceCannotReachTheHost) {
+  auto copy = kj::str(directory, "/copy");
+  std::filesystem::create_directories(copy.cStr());
+  KJ_SYSCALL(mount(source.cStr(), copy.cStr(), nullptr, MS_BIND, nullptr));
+  KJ_DEFER(KJ_SYSCALL(umount2(copy.cStr(), MNT_DETACH)));
+  KJ_SYSCALL(mount(nullptr, copy.cStr(), nullptr, MS_SLAVE, nullptr));
+  EXPECT_TRUE(strstr(failureOf(copy, Mount::Propagation::SHARED).cStr(), "not a shared mount"));
+  auto volume = addMount("/good");
+  volume.setPropagation(Mount::Propagation::SLAVE);
+  volume.getKind().initBind().setSource(copy);
+  outputOf("true");
 }
 
 TEST_F(PropagationTest, SharedVolumesGoBothWays) {
@@ -129,6 +170,14 @@ TEST_F(RootfsMountsTest, VolumesOfTheImageStayWritable) {
                      "touch /var/data/mine /new/volume/mine && echo written"),
             "protected\nfrom-image\nwritten\n");
   EXPECT_TRUE(std::filesystem::exists(kj::str(directory, "/upper/var/data/mine").cStr()));
+}
+
+TEST_F(RootfsMountsTest, SourcesMayBeLinks) {
+  writeImageFile("tmp/real", "found\n");
+  auto link = kj::str(directory, "/link");
+  KJ_SYSCALL(symlink("image/tmp/real", link.cStr()));
+  addMount("/data").getKind().initBind().setSource(link);
+  EXPECT_EQ(outputOf("cat /data"), "found\n");
 }
 
 TEST_F(RootfsMountsTest, FollowsADanglingLinkInsideTheRootfs) {

@@ -11,6 +11,7 @@
 
 #include "shim/engine/rootfs-paths.h"
 #include "shim/engine/rootfs-proc.h"
+#include "shim/engine/rootfs-propagation.h"
 #include "shim/sys/mounts.h"
 #include "shim/sys/path.h"
 
@@ -95,7 +96,8 @@ int newDevpts(Mount::Reader mount, IdMapping ids) {
   return sys::newMount("devpts", options, 4, attributesOf(mount));
 }
 
-// What is there of the rootfs, or an empty folder: a mount of its own is not made read-only with it.
+// What is there of the rootfs, or an empty folder: a mount of its own is not made read-only with
+// it.
 int copyOfRootfs(const Reporter& reporter, int root, const char* destination) {
   int folder =
       openOrMake(reporter, root, destination, MountPointKind::DIRECTORY, linksFor(destination));
@@ -110,6 +112,19 @@ int newMqueue(Mount::Reader mount, PodUsers users) {
   if (tree < 0 || !users.isOwn()) return tree;
   uint32_t root = users.ids.toHost(0);
   return fchownat(tree, "", root, root, AT_EMPTY_PATH) < 0 ? -1 : tree;
+}
+
+// Symbolic links lead where they lead on the host. The mount it is on is looked at before, for a
+// copy would be shared with nobody.
+int copySource(const Reporter& reporter, Mount::Reader mount, const char* source,
+               sys::Recursion recursion) {
+  int place = open(source, O_PATH | O_CLOEXEC);
+  if (place < 0) reporter.fail(SOURCE_STEP, source, errno);
+  requirePropagation(reporter, mount.getPropagation(), source, place);
+  int tree = sys::cloneTree(place, "", recursion);
+  if (tree < 0) reporter.fail(SOURCE_STEP, source, errno);
+  close(place);
+  return tree;
 }
 
 }  // namespace
@@ -169,8 +184,7 @@ void RootfsMounts::openSources(const Reporter& reporter) {
       wantsCgroups = wantsCgroups || kind.isCgroup();
       continue;
     }
-    trees[i] = sys::cloneTree(AT_FDCWD, source, recursion);
-    if (trees[i] < 0) reporter.fail(SOURCE_STEP, source, errno);
+    trees[i] = copySource(reporter, mount, source, recursion);
     changeBind(reporter, mount, trees[i], users);
   }
   if (wantsCgroups) cgroups.open(reporter);

@@ -18,8 +18,9 @@ enum class OverlayWay {
 // For a child after the clone, inside a private mount namespace; /proc is the host's.
 //
 // In a pod with a user namespace the layers' owners, and what is written, are shown mapped to the
-// pod's ids: each layer is a mount of its own for that, and left mounted there, below the overlay.
-// Files are then to be made as the pod's root (user-namespace.h), by overlay itself too.
+// pod's ids: each layer is a mount of its own for that, and left mounted there, below the overlay
+// (so that no layer's path may lead through the working directory). Files are then to be made as
+// the pod's root (user-namespace.h), by overlay itself too.
 int mountOverlay(const Reporter& reporter, Rootfs::Reader rootfs, PodUsers users,
                  OverlayWay way = OverlayWay::BEST);
 

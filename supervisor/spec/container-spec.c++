@@ -98,7 +98,12 @@ void fillFilesystem(shim::ContainerSpec::Builder spec, const ContainerInputs& in
   spec.setRootfs(inputs.rootfs);
   spec.getRootfs().setReadonly(security.getReadonlyRootfs());
 
-  auto plan = planMounts(inputs.config, inputs.podFilesDir);
+  auto plan = planMounts({
+      .config = inputs.config,
+      .imageVolumes = inputs.image.getConfig().getVolumes(),
+      .podIds = inputs.podSpec.getIds(),
+      .podFilesDir = inputs.podFilesDir,
+  });
   auto mounts = spec.initMounts(plan.size());
   for (kj::uint i = 0; i < plan.size(); ++i)
     mounts.setWithCaveats(i, plan[i].get());

@@ -45,6 +45,7 @@ TEST_F(DevicesTest, EveryContainerHasSix) {
   EXPECT_EQ(at("/dev/urandom")->major, 1u);
   EXPECT_EQ(at("/dev/urandom")->minor, 9u);
   EXPECT_EQ(at("/dev/urandom")->fileMode, 0666u);
+  EXPECT_FALSE(at("/dev/urandom")->hostsOwner);
 }
 
 TEST_F(DevicesTest, ClientsDeviceIsDescribedByTheHostsNode) {

@@ -49,11 +49,13 @@ bool isDevice(const struct stat& info) {
   return S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode);
 }
 
+enum class Owner { CONTAINER, HOST };
+
 DeviceNode describe(kj::StringPtr path, kj::StringPtr hostPath, kj::StringPtr access,
-                    const struct stat& info) {
+                    const struct stat& info, Owner owner) {
   return {kj::str(path),       kj::str(hostPath),   S_ISCHR(info.st_mode) ? 'c' : 'b',
           major(info.st_rdev), minor(info.st_rdev), kj::str(access),
-          info.st_mode & 0777};
+          info.st_mode & 0777, owner == Owner::HOST};
 }
 
 struct CloseDir {
@@ -67,6 +69,7 @@ struct Walk {
   // Names left out directly below the folder: mounts of other things, and what each container has
   // of its own.
   kj::ArrayPtr<const kj::StringPtr> leftOut;
+  Owner owner;
 
   void folder(int fd, kj::StringPtr path, kj::StringPtr hostPath, int depth) const {
     int opened;
@@ -89,7 +92,7 @@ struct Walk {
     // A node that is gone again is no error: devices come and go.
     if (fstatat(fd, name.cStr(), &info, AT_SYMLINK_NOFOLLOW) < 0) return;
     if (isDevice(info)) {
-      put(nodes, describe(path, hostPath, access, info));
+      put(nodes, describe(path, hostPath, access, info, owner));
     } else if (S_ISDIR(info.st_mode) && depth < MAX_DEPTH) {
       int child = openat(fd, name.cStr(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
       if (child < 0) return;
@@ -102,8 +105,8 @@ struct Walk {
 void addDefaults(Nodes& nodes) {
   for (auto& device : DEFAULTS) {
     auto path = kj::str("/dev/", device.name);
-    put(nodes,
-        {kj::str(path), kj::str(path), 'c', device.major, device.minor, kj::str("rwm"), 0666});
+    put(nodes, {kj::str(path), kj::str(path), 'c', device.major, device.minor, kj::str("rwm"), 0666,
+                false});
   }
 }
 
@@ -113,7 +116,8 @@ void addHostDevices(Nodes& nodes) {
   int fd;
   KJ_SYSCALL(fd = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC));
   kj::AutoCloseFd dev(fd);
-  Walk{nodes, "rwm"_kj, kj::ArrayPtr<const kj::StringPtr>(LEFT_OUT)}.folder(dev, "/dev", "/dev", 0);
+  Walk{nodes, "rwm"_kj, kj::ArrayPtr<const kj::StringPtr>(LEFT_OUT), Owner::HOST}.folder(
+      dev, "/dev", "/dev", 0);
 }
 
 void checkAccess(kj::StringPtr field, kj::StringPtr access) {
@@ -140,9 +144,9 @@ void addClientDevice(Nodes& nodes, Device::Reader device, kj::StringPtr field) {
   struct stat info;
   KJ_SYSCALL(fstat(node, &info), hostPath);
   if (isDevice(info)) {
-    put(nodes, describe(path, hostPath, access, info));
+    put(nodes, describe(path, hostPath, access, info, Owner::CONTAINER));
   } else if (S_ISDIR(info.st_mode)) {
-    Walk{nodes, access, nullptr}.folder(node, path, hostPath, 0);
+    Walk{nodes, access, nullptr, Owner::CONTAINER}.folder(node, path, hostPath, 0);
   } else {
     refuse(hostField, hostPath, " is neither a device nor a folder");
   }
@@ -152,8 +156,8 @@ void addClientDevice(Nodes& nodes, Device::Reader device, kj::StringPtr field) {
 
 kj::Array<DeviceNode> planDevices(ContainerConfig::Reader config) {
   Nodes nodes;
-  addDefaults(nodes);
   if (config.getSecurity().getPrivileged()) addHostDevices(nodes);
+  addDefaults(nodes);
   auto wanted = config.getDevices();
   for (kj::uint i = 0; i < wanted.size(); ++i) {
     addClientDevice(nodes, wanted[i], kj::str("devices[", i, "]"));
@@ -174,6 +178,7 @@ void fillDevices(capnp::List<shim::Device>::Builder to, kj::ArrayPtr<const Devic
     device.setMinor(from.minor);
     device.setAccess(from.access);
     device.setFileMode(from.fileMode);
+    device.setHostsOwner(from.hostsOwner);
   }
 }
 

@@ -17,12 +17,13 @@ struct DeviceNode {
   uint32_t minor;
   kj::String access;  // of "rwm"
   uint32_t fileMode;  // permission bits
+  bool hostsOwner;    // not the container's root's: nobody asked for this one by name
 };
 
 // The six that every container has, the client's (a folder stands for every device node below it),
-// and for a privileged container all of the host's. One node per path: the client's beats the
-// host's, and that beats the six. Reads nodes by descriptor and opens no device. INVALID_ARGUMENT
-// for what is absent or no device.
+// and for a privileged container all of the host's. One node per path: the client's beats
+// one of the six, and that beats the host's. Reads nodes by descriptor and opens no device.
+// INVALID_ARGUMENT for what is absent or no device.
 kj::Array<DeviceNode> planDevices(ContainerConfig::Reader config);
 
 void fillDevices(capnp::List<shim::Device>::Builder to, kj::ArrayPtr<const DeviceNode> nodes);

@@ -3,6 +3,7 @@
 
 #include <capnp/message.h>
 
+#include "snapshot/image.capnp.h"
 #include "supervisor/spec/expect-failure.h"
 
 namespace belay::supervisor {
@@ -14,11 +15,24 @@ class MountsTest : public ::testing::Test {
  protected:
   ~MountsTest() noexcept override = default;
 
-  capnp::MallocMessageBuilder message;
+  capnp::MallocMessageBuilder message, imageMessage, idsMessage;
   ContainerConfig::Builder config = message.initRoot<ContainerConfig>();
+  snapshot::ImageConfig::Builder image = imageMessage.initRoot<snapshot::ImageConfig>();
+  shim::IdMap::Builder ids = idsMessage.initRoot<shim::IdMap>();
   kj::Vector<Owned<shim::Mount>> planned;
 
-  void plan() { planned = planMounts(config, "/run/belay/pods/P"); }
+  void plan() { planned = planMounts({config, image.getVolumes(), ids, "/run/belay/pods/P"}); }
+
+  // The pod has a user namespace of its own.
+  void givePodIds() {
+    ids.setFirstHostId(65536);
+    ids.setCount(65536);
+  }
+
+  static void map(capnp::List<IdMapping>::Builder mappings, uint32_t hostId) {
+    mappings[0].setHostId(hostId);
+    mappings[0].setLength(65536);
+  }
 
   Mount::Builder addMount(kj::StringPtr destination, kj::StringPtr source) {
     auto mount = config.initMounts(1)[0];
@@ -127,8 +141,48 @@ TEST_F(MountsTest, BadPathsAreRefusedWithTheirField) {
 TEST_F(MountsTest, WhatIsNotBuiltIsNamed) {
   addMount("/data", "/x").setImage("image");
   expectFailure(Code::UNIMPLEMENTED, "ImageVolumeMountFailed: mounts[0].image", [&] { plan(); });
-  addMount("/data", "/x").initUidMappings(1);
-  expectFailure(Code::UNIMPLEMENTED, "mounts[0].uidMappings", [&] { plan(); });
+}
+
+TEST_F(MountsTest, MountsAreMappedLikeTheirPod) {
+  auto mount = addMount("/data", "/x");
+  map(mount.initUidMappings(1), 65536);
+  expectFailure(Code::INVALID_ARGUMENT, "mounts[0].uidMappings: the pod has no user namespace",
+                [&] { plan(); });
+  givePodIds();
+  expectFailure(Code::INVALID_ARGUMENT, "mounts[0].gidMappings: must be the pod's mapping",
+                [&] { plan(); });
+  map(mount.initGidMappings(1), 65536);
+  plan();
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(at("/data")).getIdMapped());
+  EXPECT_FALSE(KJ_ASSERT_NONNULL(at("/etc/hosts")).getIdMapped());
+  map(mount.getUidMappings(), 0);
+  expectFailure(Code::INVALID_ARGUMENT, "mounts[0].uidMappings: must be the pod's mapping",
+                [&] { plan(); });
+}
+
+TEST_F(MountsTest, NoMountReachesTheHostFromAUserNamespace) {
+  addMount("/data", "/x").setPropagation(shim::Mount::Propagation::SHARED);
+  plan();
+  givePodIds();
+  expectFailure(Code::INVALID_ARGUMENT, "mounts[0].propagation: must not be BIDIRECTIONAL",
+                [&] { plan(); });
+}
+
+TEST_F(MountsTest, VolumesOfTheImageCountWhereNothingIsMounted) {
+  addMount("/data", "/x");
+  auto volumes = image.initVolumes(4);
+  volumes.set(0, "/var/lib/db/");
+  volumes.set(1, "/data/below");
+  volumes.set(2, "/sys/fs/cgroup");
+  volumes.set(3, "/data");
+  plan();
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(at("/var/lib/db")).getKind().isVolume());
+  EXPECT_TRUE(at("/data/below") == nullptr);
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(at("/sys/fs/cgroup")).getKind().isCgroup());
+  EXPECT_TRUE(KJ_ASSERT_NONNULL(at("/data")).getKind().isBind());
+  volumes.set(0, "/");
+  expectFailure(Code::INVALID_ARGUMENT, "the image's volumes: the root cannot be one",
+                [&] { plan(); });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "supervisor/spec/check.h"
+#include "supervisor/spec/user-namespace.h"
 
 namespace belay::supervisor {
 
@@ -77,14 +78,11 @@ void applyMountOptions(shim::Mount::Builder to, Mount::Reader from, kj::StringPt
   }
 }
 
-void refuseUnsupported(Mount::Reader mount, kj::StringPtr field) {
+void refuseUnsupported(Mount::Reader mount, kj::StringPtr field, shim::IdMap::Reader podIds) {
   if (mount.getImage().size() > 0 || mount.getImageSubPath().size() > 0) {
     // The word in front is one that clients look for (pkg/errors of cri-api).
     snapshot::fail(snapshot::Code::UNIMPLEMENTED, "ImageVolumeMountFailed: ", field,
                    ".image: volumes from images are not built yet");
-  }
-  if (mount.getUidMappings().size() > 0 || mount.getGidMappings().size() > 0) {
-    notApplied(kj::str(field, ".uidMappings"), "id-mapped mounts are not built yet");
   }
   if (mount.getRecursiveReadonly()) {
     if (!mount.getReadonly()) refuse(kj::str(field, ".recursive_read_only"), "needs readonly");
@@ -92,10 +90,16 @@ void refuseUnsupported(Mount::Reader mount, kj::StringPtr field) {
       refuse(kj::str(field, ".recursive_read_only"), "needs the propagation PRIVATE");
     }
   }
+  // The kernel makes it a one-way mount (mount_namespaces(7)).
+  if (mount.getPropagation() == shim::Mount::Propagation::SHARED && podIds.getCount() > 0) {
+    refuse(kj::str(field, ".propagation"),
+           "must not be BIDIRECTIONAL: no mount made in the pod's user namespace reaches the host");
+  }
 }
 
-Owned<shim::Mount> planClientMount(Mount::Reader from, kj::StringPtr field) {
-  refuseUnsupported(from, field);
+Owned<shim::Mount> planClientMount(Mount::Reader from, kj::StringPtr field,
+                                   shim::IdMap::Reader podIds) {
+  refuseUnsupported(from, field, podIds);
   auto pathField = kj::str(field, ".container_path");
   if (from.getContainerPath().size() == 0) refuse(pathField, "must be given");
   auto destination = cleanPath(pathField, from.getContainerPath());
@@ -112,8 +116,30 @@ Owned<shim::Mount> planClientMount(Mount::Reader from, kj::StringPtr field) {
     mount.setReadonly(from.getReadonly());
     mount.setRecursiveReadonly(from.getRecursiveReadonly());
     mount.setPropagation(from.getPropagation());
+    mount.setIdMapped(isMappedLikePod(from, field, podIds));
     applyMountOptions(mount, from, field);
   });
+}
+
+bool isAtOrBelow(kj::StringPtr path, kj::StringPtr folder) {
+  return path.startsWith(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+}
+
+// Old images of whole systems declare /sys/fs/cgroup and its like.
+void addImageVolumes(MountList& list, capnp::List<capnp::Text>::Reader volumes) {
+  if (volumes.size() > MAX_MOUNTS) refuse("the image's volumes", "more than ", MAX_MOUNTS);
+  for (kj::StringPtr volume : volumes) {
+    auto destination = cleanPath("the image's volumes", volume);
+    if (destination == "/") refuse("the image's volumes", "the root cannot be one");
+    bool covered = std::any_of(list.begin(), list.end(), [&](auto& mount) {
+      return isAtOrBelow(destination, mount.get().getDestination());
+    });
+    if (covered) continue;
+    list.add(Owned<shim::Mount>::make([&](shim::Mount::Builder mount) {
+      mount.setDestination(destination);
+      mount.getKind().setVolume();
+    }));
+  }
 }
 
 size_t depth(kj::StringPtr path) {
@@ -133,18 +159,18 @@ MountList shallowFirst(const MountList& list) {
 
 }  // namespace
 
-kj::Vector<Owned<shim::Mount>> planMounts(ContainerConfig::Reader config,
-                                          kj::StringPtr podFilesDir) {
+kj::Vector<Owned<shim::Mount>> planMounts(const MountInputs& inputs) {
+  auto config = inputs.config;
   auto wanted = config.getMounts();
   if (wanted.size() > MAX_MOUNTS) refuse("mounts", "more than ", MAX_MOUNTS);
   MountList client;
   for (kj::uint i = 0; i < wanted.size(); ++i) {
-    client.add(planClientMount(wanted[i], kj::str("mounts[", i, "]")));
+    client.add(planClientMount(wanted[i], kj::str("mounts[", i, "]"), inputs.podIds));
   }
 
   MountList defaults;
   addKernelFilesystems(defaults, config.getSecurity().getPrivileged());
-  addPodFiles(defaults, podFilesDir, config.getSecurity().getReadonlyRootfs());
+  addPodFiles(defaults, inputs.podFilesDir, config.getSecurity().getReadonlyRootfs());
 
   MountList plan;
   for (auto& mount : defaults) {
@@ -155,6 +181,7 @@ kj::Vector<Owned<shim::Mount>> planMounts(ContainerConfig::Reader config,
   }
   for (auto& mount : client)
     plan.add(kj::mv(mount));
+  addImageVolumes(plan, inputs.imageVolumes);
   return shallowFirst(plan);
 }
 

@@ -72,10 +72,10 @@ TEST_F(PodFilesTest, WritingReplacesContentInPlace) {
   mkdir(folder.cStr(), 0700);
   kj::AutoCloseFd fd(open(folder.cStr(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   ASSERT_GE(fd.get(), 0);
-  writePodFiles(fd, host);
+  writePodFiles(fd, host, geteuid());
   struct stat before, after;
   ASSERT_EQ(fstatat(fd, "hosts", &before, 0), 0);
-  writePodFiles(fd, render());
+  writePodFiles(fd, render(), geteuid());
   ASSERT_EQ(fstatat(fd, "hosts", &after, 0), 0);
   EXPECT_EQ(before.st_ino, after.st_ino) << "a container that has it bound would not see it";
   EXPECT_EQ(after.st_mode & 0777, 0644u);

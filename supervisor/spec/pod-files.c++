@@ -81,7 +81,7 @@ kj::String renderResolvConf(PodConfig::Reader pod) {
   return kj::strArray(lines, "");
 }
 
-void writeFile(int folder, kj::StringPtr name, kj::StringPtr content) {
+void writeFile(int folder, kj::StringPtr name, kj::StringPtr content, uint32_t owner) {
   int fd;
   KJ_SYSCALL(
       fd = openat(folder, name.cStr(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644),
@@ -89,6 +89,7 @@ void writeFile(int folder, kj::StringPtr name, kj::StringPtr content) {
   kj::AutoCloseFd file(fd);
   // Every user of the container reads it, whatever umask belayd runs with.
   KJ_SYSCALL(fchmod(file, 0644), name);
+  KJ_SYSCALL(fchown(file, owner, owner), name, owner);
   kj::FdOutputStream(file.get()).write(content.begin(), content.size());
 }
 
@@ -116,10 +117,10 @@ PodFiles renderPodFiles(PodConfig::Reader pod, kj::StringPtr hostname,
   return files;
 }
 
-void writePodFiles(int podFolder, const PodFiles& files) {
-  writeFile(podFolder, "hosts", files.hosts);
-  writeFile(podFolder, "hostname", files.hostname);
-  writeFile(podFolder, "resolv.conf", files.resolvConf);
+void writePodFiles(int podFolder, const PodFiles& files, uint32_t owner) {
+  writeFile(podFolder, "hosts", files.hosts, owner);
+  writeFile(podFolder, "hostname", files.hostname, owner);
+  writeFile(podFolder, "resolv.conf", files.resolvConf, owner);
 }
 
 }  // namespace belay::supervisor

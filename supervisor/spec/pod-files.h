@@ -25,7 +25,8 @@ PodFiles renderPodFiles(PodConfig::Reader pod, kj::StringPtr hostname,
                         kj::ArrayPtr<const kj::StringPtr> ips, const PodFiles& host);
 
 // Writes "hosts", "hostname" and "resolv.conf" (0644) into the pod's folder, replacing what is
-// there by content, not by rename: containers may have them bound already.
-void writePodFiles(int podFolder, const PodFiles& files);
+// there by content, not by rename: containers may have them bound already. `owner` is the host's
+// id, of user and group, that is the containers' root.
+void writePodFiles(int podFolder, const PodFiles& files, uint32_t owner);
 
 }  // namespace belay::supervisor

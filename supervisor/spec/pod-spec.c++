@@ -4,6 +4,7 @@
 #include "supervisor/spec/security.h"
 #include "supervisor/spec/spec.h"
 #include "supervisor/spec/sysctls.h"
+#include "supervisor/spec/user-namespace.h"
 
 namespace belay::supervisor {
 
@@ -30,6 +31,7 @@ Owned<shim::PodSpec> buildPodSpec(const SpecOptions& options, kj::StringPtr id,
                                   PodConfig::Reader config, kj::StringPtr netnsPath) {
   checkPodSecurity(config, {options.apparmor, options.selinux});
   auto namespaces = config.getSecurity().getNamespaces();
+  requireUserNamespaces(namespaces, options.userNamespaceFault);
   bool hostNetwork = namespaces.getNetwork() == shim::NamespaceMode::NODE;
 
   return Owned<shim::PodSpec>::make([&](shim::PodSpec::Builder spec) {
@@ -43,6 +45,7 @@ Owned<shim::PodSpec> buildPodSpec(const SpecOptions& options, kj::StringPtr id,
     spec.setIpc(namespaces.getIpc());
     spec.setPid(namespaces.getPid());
     if (!hostNetwork) spec.setNetnsPath(netnsPath);
+    fillIds(spec.initIds(), namespaces);
     spec.setCgroupPath(podCgroupPath(config, options.cgroupRoot, id));
     if (config.getLogDirectory().size() > 0) {
       spec.setLogDirectory(strictPath("log_directory", config.getLogDirectory()));

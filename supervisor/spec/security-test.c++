@@ -63,15 +63,23 @@ TEST_F(SecurityTest, PidTargetNeedsAnId) {
   check();
 }
 
-TEST_F(SecurityTest, UserNamespacesAreNamedAsNotBuilt) {
-  auto namespaces = podSecurity.initNamespaces();
-  namespaces.setUsernsMode(NamespaceMode::POD);
-  expectFailure(Code::UNIMPLEMENTED, "namespace_options.userns_options", [&] { checkPod(); });
-  namespaces.setUsernsMode(NamespaceMode::CONTAINER);
-  expectFailure(Code::INVALID_ARGUMENT, "userns_options.mode", [&] { checkPod(); });
-  namespaces.setUsernsMode(NamespaceMode::NODE);
-  namespaces.initUidMappings(1);
-  expectFailure(Code::INVALID_ARGUMENT, "userns_options", [&] { checkPod(); });
+TEST_F(SecurityTest, ContainersHaveTheirPodsUserNamespace) {
+  auto ask = [](NamespaceOptions::Builder namespaces, uint32_t hostId) {
+    namespaces.setUsernsMode(NamespaceMode::POD);
+    for (auto mappings : {namespaces.initUidMappings(1), namespaces.initGidMappings(1)}) {
+      mappings[0].setHostId(hostId);
+      mappings[0].setLength(65536);
+    }
+  };
+  ask(podSecurity.initNamespaces(), 65536);
+  checkPod();
+  expectFailure(Code::INVALID_ARGUMENT, "userns_options: must be the same", [&] { check(); });
+  ask(security.initNamespaces(), 131072);
+  expectFailure(Code::INVALID_ARGUMENT, "userns_options: must be the same", [&] { check(); });
+  ask(security.getNamespaces(), 65536);
+  check();
+  podSecurity.initNamespaces();
+  expectFailure(Code::INVALID_ARGUMENT, "userns_options: must be the same", [&] { check(); });
 }
 
 TEST_F(SecurityTest, SelinuxLabelsAreNeverPassedOver) {

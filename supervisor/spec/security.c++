@@ -2,6 +2,7 @@
 #include "supervisor/spec/security.h"
 
 #include "supervisor/spec/check.h"
+#include "supervisor/spec/user-namespace.h"
 
 namespace belay::supervisor {
 
@@ -40,14 +41,7 @@ void checkNamespaces(NamespaceOptions::Reader options) {
   };
   check("network", options.getNetwork());
   check("ipc", options.getIpc());
-  auto users = fieldOf("namespace_options.userns_options");
-  if (options.getUsernsMode() == NamespaceMode::POD) {
-    notApplied(users, "user namespaces are not built yet");
-  }
-  check("userns_options.mode", options.getUsernsMode());
-  if (options.getUidMappings().size() > 0 || options.getGidMappings().size() > 0) {
-    refuse(users, "mappings are given for the host's user namespace");
-  }
+  checkUserNamespace(options);
 }
 
 void checkSelinux(SelinuxOptions::Reader options, bool enforced) {
@@ -135,6 +129,7 @@ void checkContainerSecurity(ContainerConfig::Reader container, PodConfig::Reader
     refuse(fieldOf("privileged"), "the pod is not privileged, so its containers cannot be");
   }
   auto namespaces = security.getNamespaces();
+  checkSameUserNamespace(pod.getSecurity().getNamespaces(), namespaces);
   if (namespaces.getPid() == NamespaceMode::TARGET && namespaces.getTargetId().size() == 0) {
     refuse(fieldOf("namespace_options.target_id"), "must be given with the pid mode TARGET");
   }

@@ -36,6 +36,8 @@ struct SpecOptions {
   kj::String hostname;           // HOSTNAME of pods in the host's network
   AppArmor* apparmor = nullptr;  // null: the kernel has none; outlives these options
   bool selinux = false;
+  // Why pods cannot have user namespaces of their own here, a sentence; empty: they can.
+  kj::String userNamespaceFault;
 };
 
 // Options of this configuration on this host, as it is now.

@@ -35,6 +35,8 @@ class SysctlsTest : public ::testing::Test {
 TEST_F(SysctlsTest, DefaultsAreSetUnlessTheClientSetsThem) {
   EXPECT_EQ(planned({true, true}),
             "net.ipv4.ip_unprivileged_port_start=0;net.ipv4.ping_group_range=0 2147483647");
+  namespaces().initGidMappings(1)[0].setLength(65536);
+  EXPECT_EQ(planned({false, true}), "net.ipv4.ping_group_range=0 65535");
   ask("net.ipv4.ip_unprivileged_port_start", "80");
   EXPECT_EQ(planned({true, false}), "net.ipv4.ip_unprivileged_port_start=80");
 }

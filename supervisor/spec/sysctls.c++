@@ -55,6 +55,13 @@ bool isIpc(kj::StringPtr name) {
   return name.startsWith("fs.mqueue.");
 }
 
+// Of those that ping_group_range takes: it must exist in the pod's user namespace.
+uint32_t lastGroup(NamespaceOptions::Reader namespaces) {
+  constexpr uint32_t LAST = 2147483647;
+  auto mappings = namespaces.getGidMappings();
+  return mappings.size() == 0 ? LAST : std::min(LAST, mappings[0].getLength() - 1);
+}
+
 void checkNamespaced(kj::StringPtr field, kj::StringPtr name, NamespaceOptions::Reader namespaces) {
   if (name.startsWith("net.")) {
     if (namespaces.getNetwork() == shim::NamespaceMode::NODE) {
@@ -95,7 +102,8 @@ kj::Vector<Sysctl> planSysctls(PodConfig::Reader pod, SysctlDefaults defaults) {
     if (wanted && !has(name)) plan.add(Sysctl{kj::str(name), kj::str(value)});
   };
   addDefault(defaults.unprivilegedPorts, "net.ipv4.ip_unprivileged_port_start", "0");
-  addDefault(defaults.unprivilegedIcmp, "net.ipv4.ping_group_range", "0 2147483647");
+  addDefault(defaults.unprivilegedIcmp, "net.ipv4.ping_group_range",
+             kj::str("0 ", lastGroup(namespaces)));
   return plan;
 }
 

@@ -163,9 +163,10 @@ class Environment:
 
     def create(self, pod, pod_config, config=None, **fields):
         config = config or self.container_config(**fields)
-        config.linux.security_context.namespace_options.network = (
-            pod_config.linux.security_context.namespace_options.network
-        )
+        own, pods = (each.linux.security_context.namespace_options for each in (config, pod_config))
+        own.network = pods.network
+        if pods.HasField("userns_options"):
+            own.userns_options.CopyFrom(pods.userns_options)
         os.makedirs(os.path.dirname(os.path.join(pod_config.log_directory, config.log_path)), exist_ok=True)
         return self.cri.runtime.CreateContainer(
             pod_sandbox_id=pod, config=config, sandbox_config=pod_config
