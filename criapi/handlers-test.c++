@@ -63,6 +63,7 @@ TEST_F(Handlers, StatusTellsConditionsHandlersAndFeatures) {
   ASSERT_EQ(response.runtime_handlers_size(), 2);
   EXPECT_TRUE(response.runtime_handlers(0).features().recursive_read_only_mounts());
   EXPECT_TRUE(response.features().supplemental_groups_policy());
+  EXPECT_TRUE(response.features().mount_options());
   EXPECT_EQ(response.info().size(), 0);
 
   v1::StatusRequest verbose;

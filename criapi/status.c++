@@ -34,6 +34,7 @@ kj::Promise<v1::StatusResponse> status(Context& context, const v1::StatusRequest
   auto& features = *response.mutable_features();
   features.set_supplemental_groups_policy(status.supplementalGroupsPolicy);
   features.set_user_namespaces_host_network(status.userNamespacesHostNetwork);
+  features.set_mount_options(true);
   if (request.verbose()) {
     (*response.mutable_info())["config"] = replyText(status.configJson);
   }

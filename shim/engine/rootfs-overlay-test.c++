@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ class RootfsOverlayTest : public EngineTest {
 
   // Mounts the rootfs in a child with a mount namespace of its own; true if the files of the first
   // and of the last layer are there and a new one can be made.
-  bool mountsInChild(OverlayWay way, uint last) {
+  bool mountsInChild(OverlayWay way, uint last, PodUsers users = {}) {
     auto sockets = newReportSockets();
     pid_t pid = fork();
     if (pid == 0) {
@@ -40,11 +41,14 @@ class RootfsOverlayTest : public EngineTest {
           mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) {
         _exit(2);
       }
-      int root = mountOverlay(reporter, containerSpec().getRootfs(), {}, way);
+      makeFilesAsPod(reporter, users.ids);
+      int root = mountOverlay(reporter, containerSpec().getRootfs(), users, way);
       bool good = sys::openInRoot(root, "0", O_PATH) >= 0 &&
                   sys::openInRoot(root, kj::str(last).cStr(), O_PATH) >= 0;
       int made = openOrMake(reporter, root, "/new/place", MountPointKind::DIRECTORY, Links::FOLLOW);
-      _exit(good && made >= 0 ? 0 : 3);
+      struct stat info;
+      good = good && fstat(made, &info) == 0 && info.st_uid == users.ids.toHost(0);
+      _exit(good ? 0 : 3);
     }
     int status;
     KJ_SYSCALL(waitpid(pid, &status, 0));
@@ -57,6 +61,20 @@ class RootfsOverlayTest : public EngineTest {
 TEST_F(RootfsOverlayTest, TakesManyLayers) {
   addLayers(200);
   EXPECT_TRUE(mountsInChild(OverlayWay::BEST, 199));
+}
+
+TEST_F(RootfsOverlayTest, MapsManyLayersToAPodsIds) {
+  addLayers(100);
+  auto ids = podSpec().initIds();
+  ids.setFirstHostId(1000000);
+  ids.setCount(65536);
+  makePod();
+  for (auto way : {OverlayWay::BEST, OverlayWay::MOUNT_CALL}) {
+    EXPECT_TRUE(mountsInChild(way, 99, namespaces.users()));
+    struct stat info;
+    KJ_SYSCALL(stat(kj::str(directory, "/upper/new/place").cStr(), &info));
+    EXPECT_EQ(info.st_uid, 0u);
+  }
 }
 
 TEST_F(RootfsOverlayTest, OlderKernelsAreToldByMount) {

@@ -114,6 +114,16 @@ class MountTest(Case):
         ):
             self.refused(INVALID, ["recursive_read_only"], mount)
 
+    def test_mount_options_are_flags(self):
+        self.only_belay()
+        shutil.copy("/bin/busybox", self.volume / "true")
+        container = self.running(self.mount("/data", mount_options=["noexec", "nosuid", "nodev"]))
+        flags = self.sh(container, "grep ' /data ' /proc/self/mounts").split()[3].split(",")
+        self.assertLessEqual({"noexec", "nosuid", "nodev"}, set(flags))
+        self.assertIn("denied", self.sh(container, "/data/true 2>&1"))
+        self.refused(INVALID, ["mount_options"], self.mount("/data", mount_options=["suid"]))
+        self.assertTrue(self.env.cri.runtime.Status().features.mount_options)
+
     def test_it_is_reported_what_the_node_can(self):
         status = self.env.cri.runtime.Status()
         handlers = {handler.name: handler.features for handler in status.runtime_handlers}
