@@ -2,6 +2,7 @@
 import os
 import pathlib
 import shutil
+import subprocess
 
 import grpc
 
@@ -125,6 +126,23 @@ class UserNamespaceTest(Case):
         container = self.running(mounts=[self.mount("/data", mapped=True)])
         self.assertEqual("0", self.sh(container, "stat -c %u /data/roots; touch /data/mine; chown 7 /data/mine"))
         self.assertEqual(7, (self.volume / "mine").stat().st_uid)
+
+    def test_what_kubelet_brings_is_mapped(self):
+        """A file of the host's, as /etc/hosts, and a secret, which is in memory."""
+        hosts, secret = self.volume / "hosts", self.volume / "secret"
+        hosts.write_text("from kubelet\n")
+        secret.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(secret)], check=True)
+        self.addCleanup(subprocess.run, ["umount", str(secret)], check=True)
+        (secret / "token").write_text("x")
+        (secret / "token").chmod(0o600)
+        container = self.running(mounts=[
+            self.mount("/etc/hosts", hosts, mapped=True),
+            self.mount("/secret", secret, mapped=True, readonly=True, recursive_read_only=True),
+        ])
+        self.assertEqual("from kubelet\nx", self.sh(container, "cat /etc/hosts /secret/token"))
+        self.assertEqual("0 0", self.sh(container, "echo $(stat -c %u /etc/hosts /secret/token)"))
+        self.assertIn("Read-only", self.sh(container, "touch /secret/new 2>&1"))
 
     def test_what_is_the_hosts_is_out_of_reach(self):
         (self.volume / "secret").write_text("x")
