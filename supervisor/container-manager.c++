@@ -6,6 +6,7 @@
 
 #include "snapshot/failure.h"
 #include "supervisor/attempt.h"
+#include "supervisor/device-lookup.h"
 #include "supervisor/ids.h"
 #include "supervisor/log.h"
 #include "supervisor/shim-descriptor.h"
@@ -112,8 +113,10 @@ kj::Own<Container> ContainerManager::recordIntent(Pod& pod, ContainerConfig::Rea
 }
 
 kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& container) {
+  operation.enter("look at the devices it asks for");
+  auto devices = co_await lookUpDevices(container.get().getConfig());
   operation.enter("prepare the root file system");
-  auto spec = prepareSpec(operation, container);
+  auto spec = prepareSpec(operation, container, devices);
   // Before the shim is asked: whoever cleans up after a crash must know the cgroup.
   parts.inventory.update(container,
                          [&](ContainerRecord::Builder record) { record.setSpec(spec.get()); });
@@ -130,8 +133,8 @@ kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& conta
   });
 }
 
-Owned<shim::ContainerSpec> ContainerManager::prepareSpec(Operation& operation,
-                                                         Container& container) {
+Owned<shim::ContainerSpec> ContainerManager::prepareSpec(Operation& operation, Container& container,
+                                                         kj::ArrayPtr<const DeviceNode> devices) {
   auto image = images.require(container.get().getImageId());
   auto mount = parts.snapshotter.prepare(container.id(), chainIdsOf(image.get()));
   capnp::MallocMessageBuilder message;
@@ -151,6 +154,7 @@ Owned<shim::ContainerSpec> ContainerManager::prepareSpec(Operation& operation,
                                 .rootfs = rootfs.asReader(),
                                 .podFilesDir = folder,
                                 .targetContainerId = target,
+                                .devices = devices,
                             });
 }
 

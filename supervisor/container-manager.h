@@ -45,7 +45,8 @@ class ContainerManager {
                                Owned<ContainerConfig> config);
   kj::Own<Container> recordIntent(Pod& pod, ContainerConfig::Reader config);
   kj::Promise<void> setUp(Operation& operation, Container& container);
-  Owned<shim::ContainerSpec> prepareSpec(Operation& operation, Container& container);
+  Owned<shim::ContainerSpec> prepareSpec(Operation& operation, Container& container,
+                                         kj::ArrayPtr<const DeviceNode> devices);
   kj::String targetOf(Container& container);
   kj::Promise<void> undo(Operation& operation, Container& container);
   kj::Promise<void> removeFromShim(Container& container);

@@ -253,6 +253,21 @@ TEST_F(UserNamespaceTest, ATerminalIsItsUsers) {
   waitFor(running.pidfd);
 }
 
+TEST_F(UserNamespaceTest, ATerminalOfAnExecIsItsUsers) {
+  start();
+  auto own = cgroup->createChild("exec");
+  auto process = execSpec("stat -c %u:%g $(tty); echo done > $(tty)");
+  process.setTerminal(true);
+  process.getUser().setUid(1000);
+  auto result =
+      enterContainer(context, process, {running.pidfd, namespaces.ids}, *own, {.terminal = true})
+          .wait(wait);
+  ASSERT_TRUE(result.is<Entered>()) << result.get<FailureValue>().message.cStr();
+  auto& entered = result.get<Entered>();
+  EXPECT_EQ(waitFor(entered.pidfd), 0);
+  EXPECT_EQ(readTerminal(entered.ptyMaster), "1000:5\r\ndone\r\n");
+}
+
 TEST_F(UserNamespaceTest, ASharedPidNamespaceIsThePods) {
   podSpec().setPid(NamespaceMode::POD);
   containerSpec().setPid(NamespaceMode::POD);

@@ -4,7 +4,6 @@
 #include "supervisor/spec/arguments.h"
 #include "supervisor/spec/capabilities.h"
 #include "supervisor/spec/check.h"
-#include "supervisor/spec/devices.h"
 #include "supervisor/spec/environment.h"
 #include "supervisor/spec/mounts.h"
 #include "supervisor/spec/resources.h"
@@ -108,8 +107,7 @@ void fillFilesystem(shim::ContainerSpec::Builder spec, const ContainerInputs& in
   for (kj::uint i = 0; i < plan.size(); ++i)
     mounts.setWithCaveats(i, plan[i].get());
 
-  auto nodes = planDevices(inputs.config);
-  fillDevices(spec.initDevices(nodes.size()), nodes);
+  fillDevices(spec.initDevices(inputs.devices.size()), inputs.devices);
   spec.setAllDevices(security.getPrivileged());
   fillPaths(spec, security);
 }

@@ -167,6 +167,10 @@ kj::Array<DeviceNode> planDevices(ContainerConfig::Reader config) {
   };
 }
 
+bool looksAtHost(ContainerConfig::Reader config) {
+  return config.getSecurity().getPrivileged() || config.getDevices().size() > 0;
+}
+
 void fillDevices(capnp::List<shim::Device>::Builder to, kj::ArrayPtr<const DeviceNode> nodes) {
   for (kj::uint i = 0; i < nodes.size(); ++i) {
     auto& from = nodes[i];

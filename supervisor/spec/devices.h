@@ -26,6 +26,9 @@ struct DeviceNode {
 // INVALID_ARGUMENT for what is absent or no device.
 kj::Array<DeviceNode> planDevices(ContainerConfig::Reader config);
 
+// True if that looks at the host's files, which may hang.
+bool looksAtHost(ContainerConfig::Reader config);
+
 void fillDevices(capnp::List<shim::Device>::Builder to, kj::ArrayPtr<const DeviceNode> nodes);
 
 }  // namespace belay::supervisor

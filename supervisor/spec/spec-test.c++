@@ -42,9 +42,10 @@ class SpecTest : public ::testing::Test {
 
   Owned<shim::ContainerSpec> build() {
     auto podSpec = buildPod();
+    auto devices = planDevices(config);
     return buildContainerSpec(
         options, seccomp,
-        {"CTR", config, pod, podSpec.get(), image, rootfs, "/run/belay/pods/POD", ""});
+        {"CTR", config, pod, podSpec.get(), image, rootfs, "/run/belay/pods/POD", "", devices});
   }
 
   bool hasEnv(shim::ProcessSpec::Reader process, kj::StringPtr line) {

@@ -1,6 +1,6 @@
 // From what a client and an image ask to what a shim is told to make: every rule and default of the
 // CRI is applied here, so that the shim applies and never interprets. Pure functions of their
-// arguments, but for host devices (read from /dev) and seccomp profiles (compiled and cached).
+// arguments, but for seccomp profiles (compiled and cached).
 //
 // All throw INVALID_ARGUMENT with a sentence that names field and reason, and UNIMPLEMENTED for
 // fields that belay knows but does not apply; a field that cannot be honoured is never passed over.
@@ -15,6 +15,7 @@
 #include "supervisor/model.capnp.h"
 #include "supervisor/owned.h"
 #include "supervisor/spec/apparmor.h"
+#include "supervisor/spec/devices.h"
 #include "supervisor/spec/seccomp.h"
 
 namespace belay::supervisor {
@@ -59,6 +60,7 @@ struct ContainerInputs {
   // Id of the container that config's namespace option `target` names: its target_id looked up in
   // the pod. Empty otherwise.
   kj::StringPtr targetContainerId;
+  kj::ArrayPtr<const DeviceNode> devices;  // planDevices() of `config`
 };
 
 // A log path of "" results when either log_path or the pod's log_directory is empty: no log.

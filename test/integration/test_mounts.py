@@ -141,20 +141,28 @@ class MountTest(Case):
     def test_a_source_that_hangs_hangs_nothing_else(self):
         self.only_belay()
         dead = self.dead_mount()
+        self.hangs_alone(mounts=[self.mount("/data", dead / "sub")])
+        waiting.until(lambda: not self.helpers_that_hang(), "the helper is gone")
+
+    def test_a_device_that_hangs_hangs_nothing_else(self):
+        self.only_belay()
+        device = self.pb.Device(host_path=str(self.dead_mount() / "sub"), container_path="/dev/x", permissions="r")
+        self.hangs_alone(devices=[device])
+
+    def hangs_alone(self, **fields):
+        """A container that waits for ever to be made; its pod, its shim and belayd go on."""
         self.pod, self.config = self.env.run_pod()
-        config = self.env.container_config(name="hung", script="true", mounts=[self.mount("/data", dead / "sub")])
+        config = self.env.container_config(name="hung", script="true", **fields)
         hung = self.env.cri.runtime.CreateContainer.future(
             pod_sandbox_id=self.pod, config=config, sandbox_config=self.config
         )
-        helper = waiting.until(lambda: self.helper_that_hangs(), "a helper waits for the dead volume")
-        # The pod, its shim and belayd go on.
+        waiting.until(self.helpers_that_hang, "somebody waits for the dead volume")
         container = self.running(pod=(self.pod, self.config), name="lively")
         self.assertEqual("alive", self.sh(container, "echo alive"))
         self.assertFalse(hung.done())
         self.env.cri.runtime.StopPodSandbox(pod_sandbox_id=self.pod, deadline=20)
         self.env.cri.runtime.RemovePodSandbox(pod_sandbox_id=self.pod, deadline=20)
         self.assertIsInstance(hung.exception(timeout=20), grpc.RpcError)
-        waiting.until(lambda: not os.path.exists(f"/proc/{helper}"), "the helper is gone")
 
     def dead_mount(self):
         """A FUSE file system whose server never answers."""
@@ -169,16 +177,20 @@ class MountTest(Case):
         self.addCleanup(os.close, device)
         return path
 
-    def helper_that_hangs(self):
-        """pid of a child of a shim's that waits for FUSE."""
+    def helpers_that_hang(self):
+        """Threads of belayd's, and children of its shims', that wait for FUSE."""
+        daemon = self.env.daemon.process.pid
+        waiters = [f"{daemon}/task/{thread}" for thread in os.listdir(f"/proc/{daemon}/task")]
         for shim in self.env.daemon.shims():
-            for child in pathlib.Path(f"/proc/{shim}/task/{shim}/children").read_text().split():
-                try:
-                    if "fuse" in pathlib.Path(f"/proc/{child}/wchan").read_text():
-                        return int(child)
-                except OSError:
-                    pass
-        return None
+            waiters += pathlib.Path(f"/proc/{shim}/task/{shim}/children").read_text().split()
+        found = []
+        for waiter in waiters:
+            try:
+                if "fuse" in pathlib.Path(f"/proc/{waiter}/wchan").read_text():
+                    found.append(waiter)
+            except OSError:
+                pass
+        return found
 
     # --- what comes with the image, and with the pod
 
