@@ -313,9 +313,15 @@ kj::Promise<kj::String> ContainerManager::takeTurnToRemove(kj::Own<Container> co
   operation.enter("remove the container");
   parts.inventory.update(*container,
                          [](ContainerRecord::Builder record) { record.setRemoving(true); });
-  co_await removeFromShim(*container);
-  // Removing the pod may have been quicker.
+  auto failure = co_await attempt(removeFromShim(*container));
+  if (failure != nullptr && container->pod().stage() == PodStage::REMOVING) {
+    // The pod's removal took the shim away; it takes the container away, too.
+    co_await container->pod().turns.take();
+  }
   if (parts.inventory.isGone(*container)) co_return kj::String();
+  KJ_IF_MAYBE (reason, failure) {
+    kj::throwFatalException(kj::mv(*reason));
+  }
   parts.snapshotter.remove(container->id());
   parts.inventory.remove(*container);
   log(LogLevel::INFO, "container is removed", "container", container->id());

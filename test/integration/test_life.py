@@ -98,6 +98,22 @@ class LifeTest(Case):
         with self.assertCode(grpc.StatusCode.NOT_FOUND):
             env.status(container)
 
+    def test_removing_a_container_and_its_pod_at_once(self):
+        """As the kubelet's two collectors of garbage may."""
+        env = self.env
+        for script in ["true", "sleep 1000"] * 5:
+            pod, config = env.run_pod(host_network=True)
+            container = env.create(pod, config, script=script)
+            env.start(container)
+            calls = [
+                env.cri.runtime.RemovePodSandbox.future(pod_sandbox_id=pod),
+                env.cri.runtime.RemoveContainer.future(container_id=container),
+                env.cri.runtime.RemoveContainer.future(container_id=container),
+            ]
+            for call in calls:
+                call.result()
+        self.assertFalse(env.cri.runtime.ListContainers().containers)
+
     def test_a_repeated_request_gets_the_same_result(self):
         self.only_belay()
         env = self.env
