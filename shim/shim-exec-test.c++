@@ -130,6 +130,23 @@ TEST_F(ShimExecTest, TheContainersEndEndsIt) {
   EXPECT_EQ(await(kj::mv(running)).results.getExitCode(), 137);
 }
 
+TEST_F(ShimExecTest, OneThatTheContainersEndOvertakesSaysSo) {
+  createPod();
+  for (int round = 0; round < 20; round++) {
+    auto container = run(kj::str("a", round), "echo ready; exec sleep 1000");
+    kj::Vector<kj::Promise<ExecAnswer>> execs;
+    for (int i = 0; i < 5; i++)
+      execs.add(execSync(container, "exit 7"));
+    await(container.stopRequest().send());
+    for (auto& exec : execs) {
+      auto answer = await(kj::mv(exec));
+      auto outcome = answer.results.getOutcome();
+      if (outcome.isFailed()) expectFailed(outcome, Failure::Code::FAILED_PRECONDITION);
+    }
+    await(container.removeRequest().send());
+  }
+}
+
 TEST_F(ShimExecTest, NoDescriptorAndNoCgroupIsLeft) {
   auto container = runSleeper();
   await(execSync(container, "true"));

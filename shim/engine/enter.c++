@@ -2,6 +2,7 @@
 #include "shim/engine/enter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <kj/debug.h>
 
 #include "shim/engine/container-child.h"
@@ -15,6 +16,28 @@ namespace belay::shim {
 namespace {
 
 constexpr kj::StringPtr STEP = "enter the container"_kj;
+
+// The first process of a pid namespace waits for the others, which its end kills.
+constexpr kj::Duration END_LIMIT = 1 * kj::SECONDS;
+
+// Why there is no process: the container's end took it along, or somebody killed it.
+kj::Promise<FailureValue> killedFailure(EngineContext& context, int targetPidfd) {
+  int copy;
+  KJ_SYSCALL(copy = fcntl(targetPidfd, F_DUPFD_CLOEXEC, 3));
+  kj::AutoCloseFd own(copy);
+  kj::UnixEventPort::FdObserver end(context.eventPort, own,
+                                    kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  bool ended = false;
+  co_await end.whenBecomesReadable()
+      .then([&]() { ended = true; })
+      .exclusiveJoin(context.timer.afterDelay(END_LIMIT));
+  if (ended) {
+    co_return plainFailure(Failure::Code::FAILED_PRECONDITION, STEP, "",
+                           "it ended while it was being entered");
+  }
+  co_return plainFailure(Failure::Code::INTERNAL, STEP, "",
+                         "the process that enters it was killed (out of memory, or by hand)");
+}
 
 }  // namespace
 
@@ -78,10 +101,7 @@ kj::Promise<kj::OneOf<Entered, FailureValue>> enterContainer(EngineContext& cont
     }
   }
   stageA.pidfd = nullptr;
-  if (stageB.pidfd == nullptr) {
-    co_return plainFailure(Failure::Code::INTERNAL, STEP, "",
-                           "the process that enters it was killed (out of memory, or by hand)");
-  }
+  if (stageB.pidfd == nullptr) co_return co_await killedFailure(context, target.pidfd);
   entered.pidfd = kj::mv(stageB.pidfd);
   co_return kj::mv(entered);
 }

@@ -37,8 +37,9 @@ struct EnterTarget {
 //
 // Two stages as in prepareContainer, and for the same reason. Resolves once execve succeeded, or
 // with the failure: notFound for a missing command or user, failedPrecondition if the container has
-// exited. `process` and `stdio` are used before the first suspension only. Dropping the promise
-// kills what it started; Cgroup::kill is the sure way.
+// exited or does so meanwhile. `process` and `stdio` are used before the first suspension only,
+// the target's pidfd stays open to the end. Dropping the promise kills what it started;
+// Cgroup::kill is the sure way.
 kj::Promise<kj::OneOf<Entered, FailureValue>> enterContainer(EngineContext& context,
                                                              ProcessSpec::Reader process,
                                                              EnterTarget target,
