@@ -47,7 +47,6 @@ def configuration(folder, cgroup_root, endpoint, ports, feature_gates):
         "oomScoreAdj": 0,
         "enforceNodeAllocatable": [],
         "makeIPTablesUtilChains": False,
-        "localStorageCapacityIsolation": False,
         # The machine's disk is nobody's business here.
         "evictionHard": {"memory.available": "1Mi"},
         "imageGCHighThresholdPercent": 100,
