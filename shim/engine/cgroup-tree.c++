@@ -148,6 +148,10 @@ void CgroupMaker::make(const Hierarchy& hierarchy, kj::StringPtr path) {
   }
 }
 
+void CgroupMaker::makePlain(const Hierarchy& hierarchy, kj::StringPtr path) {
+  KJ_REQUIRE(makeOne(hierarchy, path.slice(1)), "The parent of the cgroup is gone.", path);
+}
+
 kj::Vector<pid_t> pidsInCgroupTree(int root, kj::StringPtr path, size_t limit) {
   kj::Vector<pid_t> pids;
   collectPids(root, path, limit, 0, pids);

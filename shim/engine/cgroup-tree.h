@@ -22,6 +22,11 @@ class CgroupMaker {
   // all controllers.
   void make(const CgroupHierarchies::Hierarchy& hierarchy, kj::StringPtr path);
 
+  // Makes the absolute `path`, whose parent exists and keeps its controllers to itself. For a child
+  // of a cgroup with processes: in v2 such a parent may give its children nothing, or it is a
+  // domain of threads and the child takes no process (cgroup-v2, "Threads").
+  void makePlain(const CgroupHierarchies::Hierarchy& hierarchy, kj::StringPtr path);
+
   bool madeAny() const { return made.size() > 0; }
   void keep() { made.clear(); }
 

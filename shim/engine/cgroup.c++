@@ -73,7 +73,7 @@ kj::Own<Cgroup> Cgroup::createChild(kj::StringPtr name) {
   auto childPath = kj::str(killPath, "/", name);
   checkPath(childPath);
   CgroupMaker maker;
-  maker.make(killHierarchy(), childPath);
+  maker.makePlain(killHierarchy(), childPath);
   bool isNew = maker.madeAny();
   maker.keep();
   return kj::heap<Cgroup>(Badge(), hierarchies, kj::str(path), kj::mv(childPath), isNew);

@@ -2,7 +2,9 @@
 // hybrid layout and v2.
 //
 // The pod's cgroup holds containers' cgroups and no process of its own (v2 allows nothing else). An
-// exec gets a child cgroup of its container's, so that a time-out can kill all that it started.
+// exec gets a child cgroup of its container's, so that a time-out can kill all that it started. The
+// child has no controllers: a v2 cgroup may have processes or give controllers to its children, not
+// both, and the container's processes stay in the cgroup with the limits, where they look for them.
 #pragma once
 
 #include <kj/async.h>

@@ -89,6 +89,7 @@ class EngineTest : public ::testing::Test {
   kj::UnixEventPort port;
   kj::EventLoop loop;
   kj::WaitScope wait;
+  bool hasLayout = true;
   CgroupHierarchies hierarchies;
   kj::AutoCloseFd outputReader;
   kj::AutoCloseFd podDir;
@@ -109,7 +110,8 @@ class EngineTest : public ::testing::Test {
   void fillPodSpec();
   void fillContainerSpec();
   void fillProcess(ProcessSpec::Builder process);
-  static CgroupHierarchies discover(Layout layout);
+  // Those of the machine, or of it those of the layout. Sets hasLayout to false without any.
+  CgroupHierarchies discover(Layout layout);
   void reapOthers();
   kj::Promise<void> reapForEver();
 };
