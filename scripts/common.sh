@@ -10,6 +10,12 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # The Go tools are optional: tests and the quickstart fall back on belay's own client.
 have_go() { command -v go >/dev/null 2>&1 || { [ -x /usr/local/go/bin/go ] && PATH="$PATH:/usr/local/go/bin"; }; }
 
+# The Debian archive that apt is set up for here; fails if there is none.
+debian_archive() {
+  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+    grep -v security | sort -u | head -n 1 | grep .
+}
+
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/belay"
 
 # go_tool NAME PACKAGE [BUILD FLAG...]: builds a pinned tool from test/tools/NAME once, prints its path.

@@ -2,9 +2,10 @@
 //
 //   belay-shim --pod-dir DIR --id ID [--log FILE]
 //   belay-shim --try-user-namespaces DIR
+//   belay-shim --keep-cgroup
 //
 // The second form is no pod's: it says why pods cannot have user namespaces here when their upper
-// folders are in DIR, and nothing if they can.
+// folders are in DIR, and nothing if they can. The third is a cgroup's keeper (keeper.h).
 //
 // Descriptor 3 is a connected Unix stream socket to the supervisor that starts it; later
 // supervisors connect to DIR/shim.sock. See shim.capnp for what is spoken there.
@@ -24,6 +25,7 @@
 #include "shim/engine/cgroup-hierarchies.h"
 #include "shim/engine/context.h"
 #include "shim/engine/user-namespace-try.h"
+#include "shim/keeper.h"
 #include "shim/pod.h"
 #include "shim/read-only-program.h"
 #include "shim/reaper.h"
@@ -77,6 +79,7 @@ Arguments parseArguments(int argc, char** argv) {
       fflush(stdout);
       _exit(0);
     }
+    if (flag == "--keep-cgroup") becomeKeeper();
     if (i + 1 == argc) usage(kj::str("missing value, or unknown flag: ", flag));
     kj::StringPtr value = argv[++i];
     if (flag == "--pod-dir") {

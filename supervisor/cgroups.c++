@@ -128,7 +128,7 @@ bool tryRemoveFolder(int parent, kj::StringPtr path, int depth = 0) {
 
 // cgroup.kill (Linux 5.14) reaches also those that fork just now; elsewhere each is killed by
 // itself, again and again until none is left.
-void killAll(int folder, bool unified, kj::ArrayPtr<const pid_t> pids) {
+void killProcesses(int folder, bool unified, kj::ArrayPtr<const pid_t> pids) {
   if (unified) {
     int file = openat(folder, "cgroup.kill", O_WRONLY | O_CLOEXEC);
     if (file >= 0) {
@@ -241,6 +241,37 @@ bool Cgroups::exists(kj::StringPtr path) const {
   return false;
 }
 
+bool Cgroups::areUnifiedAlone() const {
+  return hierarchies.size() == 1 && hierarchies[0].unified;
+}
+
+bool Cgroups::hasProcess(kj::StringPtr path) const {
+  KJ_IF_MAYBE (hierarchy, unified()) {
+    KJ_IF_MAYBE (folder, openFolder(hierarchy->folder, relative(path))) {
+      kj::Vector<pid_t> pids;
+      addProcesses(*folder, pids);
+      return pids.size() > 0;
+    }
+  }
+  return false;
+}
+
+void Cgroups::move(pid_t process, kj::StringPtr path) {
+  auto& hierarchy = KJ_REQUIRE_NONNULL(unified(), "no cgroup v2 hierarchy", path);
+  KJ_SYSCALL_HANDLE_ERRORS(mkdirat(hierarchy.folder, relative(path).cStr(), 0755)) {
+    case EEXIST:
+      break;
+    default:
+      KJ_FAIL_SYSCALL("make cgroup", error, path);
+  }
+  auto file = kj::str(relative(path), "/cgroup.procs");
+  int fd;
+  KJ_SYSCALL(fd = openat(hierarchy.folder, file.cStr(), O_WRONLY | O_CLOEXEC), file);
+  kj::AutoCloseFd own(fd);
+  auto text = kj::str(process);
+  KJ_SYSCALL(write(fd, text.begin(), text.size()), "move a process to cgroup", path, process);
+}
+
 void Cgroups::removeIfUnused(kj::StringPtr path) {
   for (auto& hierarchy : hierarchies) {
     KJ_SYSCALL_HANDLE_ERRORS(unlinkat(hierarchy.folder, relative(path).cStr(), AT_REMOVEDIR)) {
@@ -253,24 +284,42 @@ void Cgroups::removeIfUnused(kj::StringPtr path) {
   }
 }
 
+// SIGKILL to all that live in it at this moment; who they are.
+kj::Vector<pid_t> Cgroups::killOnce(kj::StringPtr path) {
+  kj::Vector<pid_t> left;
+  for (auto& hierarchy : hierarchies) {
+    KJ_IF_MAYBE (folder, openFolder(hierarchy.folder, relative(path))) {
+      kj::Vector<pid_t> here;
+      addProcesses(*folder, here);
+      if (here.size() > 0) killProcesses(*folder, hierarchy.unified, here);
+      left.addAll(here);
+    }
+  }
+  return left;
+}
+
+bool Cgroups::tryRemove(kj::StringPtr path) {
+  for (auto& hierarchy : hierarchies) {
+    if (!tryRemoveFolder(hierarchy.folder, relative(path))) return false;
+  }
+  return true;
+}
+
+kj::Promise<void> Cgroups::killAll(kj::String path, kj::Timer& timer, kj::Duration limit) {
+  auto deadline = timer.now() + limit;
+  for (;;) {
+    auto left = killOnce(path);
+    if (left.size() == 0) co_return;
+    if (timer.now() >= deadline) failToDestroy(path, left, limit);
+    co_await timer.afterDelay(LOOK_AGAIN);
+  }
+}
+
 kj::Promise<void> Cgroups::destroy(kj::String path, kj::Timer& timer, kj::Duration limit) {
   auto deadline = timer.now() + limit;
   for (;;) {
-    kj::Vector<pid_t> left;
-    for (auto& hierarchy : hierarchies) {
-      KJ_IF_MAYBE (folder, openFolder(hierarchy.folder, relative(path))) {
-        kj::Vector<pid_t> here;
-        addProcesses(*folder, here);
-        if (here.size() > 0) killAll(*folder, hierarchy.unified, here);
-        left.addAll(here);
-      }
-    }
-    bool gone = left.size() == 0;
-    for (auto& hierarchy : hierarchies) {
-      if (!gone) break;
-      gone = tryRemoveFolder(hierarchy.folder, relative(path));
-    }
-    if (gone) co_return;
+    auto left = killOnce(path);
+    if (left.size() == 0 && tryRemove(path)) co_return;
     if (timer.now() >= deadline) failToDestroy(path, left, limit);
     co_await timer.afterDelay(LOOK_AGAIN);
   }

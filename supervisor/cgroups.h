@@ -7,6 +7,7 @@
 #include <kj/string.h>
 #include <kj/timer.h>
 #include <kj/vector.h>
+#include <sys/types.h>
 
 namespace belay::supervisor {
 
@@ -38,8 +39,21 @@ class Cgroups {
   // not die within `limit` (it hangs in the kernel).
   kj::Promise<void> destroy(kj::String path, kj::Timer& timer, kj::Duration limit = LIMIT);
 
+  // The same without the removal: for a cgroup whose owner takes it away when it is empty.
+  kj::Promise<void> killAll(kj::String path, kj::Timer& timer, kj::Duration limit = LIMIT);
+
   // Whether any hierarchy has it.
   bool exists(kj::StringPtr path) const;
+
+  // Whether v2's is the only hierarchy.
+  bool areUnifiedAlone() const;
+
+  // --- in the v2 hierarchy
+  // Whether a process lives in it or below. False if it is not there.
+  bool hasProcess(kj::StringPtr path) const;
+  // Moves the process there; makes the last component of the path if it is missing. May block for
+  // some milliseconds: the kernel waits for others that move.
+  void move(pid_t process, kj::StringPtr path);
 
   // Removes it wherever it has neither process nor child. Absent is fine.
   void removeIfUnused(kj::StringPtr path);
@@ -58,6 +72,8 @@ class Cgroups {
   kj::Vector<kj::AutoCloseFd> shimTasks;
   kj::Vector<kj::AutoCloseFd> sessionTasks;
 
+  kj::Vector<pid_t> killOnce(kj::StringPtr path);
+  bool tryRemove(kj::StringPtr path);
   kj::Vector<kj::AutoCloseFd> makeHomeOfAll(kj::StringPtr path);
   kj::AutoCloseFd unifiedFolder(kj::StringPtr path);
   kj::String homeOf(kj::StringPtr podId) const;

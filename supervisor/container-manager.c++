@@ -11,6 +11,7 @@
 #include "supervisor/log.h"
 #include "supervisor/shim-descriptor.h"
 #include "supervisor/shim-failure.h"
+#include "supervisor/spec/cgroup-path.h"
 
 namespace belay::supervisor {
 
@@ -120,6 +121,11 @@ kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& conta
   // Before the shim is asked: whoever cleans up after a crash must know the cgroup.
   parts.inventory.update(container,
                          [&](ContainerRecord::Builder record) { record.setSpec(spec.get()); });
+  auto podCgroup = container.pod().get().getSpec().getCgroupPath();
+  if (isScopeOfPod(podCgroup, container.pod().id())) {
+    operation.enter("see that the pod's scope is there");
+    co_await parts.scopes.ensure(container.pod().id(), podCgroup);
+  }
   operation.enter("set the container up");
   auto shim = co_await container.pod().client();
   auto request = shim.createContainerRequest();

@@ -116,6 +116,7 @@ class Daemon {
         specs(specOptions(config)),
         seccomp(kj::StringPtr(seccompFolder = kj::str(config.root, "/seccomp"))),
         cgroups(config.cgroupRoot),
+        scopes(config.shimPath, children, cgroups, timer),
         folders(config.state),
         launcher(config.shimPath, children, cgroups),
         cni(cniOptions(config), children, timer),
@@ -130,6 +131,7 @@ class Daemon {
               inventory,
               operations,
               cgroups,
+              scopes,
               folders,
               launcher,
               cni,
@@ -144,6 +146,7 @@ class Daemon {
     KJ_IF_MAYBE (present, apparmor) {
       specs.apparmor = present->get();
     }
+    if (config.cgroupDriver == CgroupDriver::SYSTEMD) scopes.requireSystemd();
   }
   KJ_DISALLOW_COPY_AND_MOVE(Daemon);
 
@@ -200,6 +203,7 @@ class Daemon {
   kj::String seccompFolder;
   SeccompFilters seccomp;
   Cgroups cgroups;
+  PodScopes scopes;
   PodFolders folders;
   ShimLauncher launcher;
   Cni cni;

@@ -15,6 +15,7 @@
 #include "supervisor/inventory.h"
 #include "supervisor/operation.h"
 #include "supervisor/pod-folders.h"
+#include "supervisor/pod-scopes.h"
 #include "supervisor/shim-launcher.h"
 #include "supervisor/spec/seccomp.h"
 #include "supervisor/spec/spec.h"
@@ -31,6 +32,7 @@ struct Parts {
   Inventory& inventory;
   Operations& operations;
   Cgroups& cgroups;
+  PodScopes& scopes;
   PodFolders& folders;
   ShimLauncher& launcher;
   Cni& cni;

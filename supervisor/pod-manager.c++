@@ -9,6 +9,7 @@
 #include "supervisor/log.h"
 #include "supervisor/shim-descriptor.h"
 #include "supervisor/shim-failure.h"
+#include "supervisor/spec/cgroup-path.h"
 #include "supervisor/spec/pod-files.h"
 
 namespace belay::supervisor {
@@ -123,6 +124,11 @@ kj::Promise<void> PodManager::startShim(Operation& operation, Pod& pod, int fold
     fail(Code::INTERNAL, "belay-shim ended right after its start with ", status.describe(), ": ",
          shimLogTail(folder));
   });
+  auto cgroup = pod.get().getSpec().getCgroupPath();
+  if (isScopeOfPod(cgroup, pod.id())) {
+    operation.enter("have systemd make the pod's scope");
+    co_await parts.scopes.ensure(pod.id(), cgroup);
+  }
   operation.enter("make the pod's namespaces and cgroup");
   co_await createPod(pod).exclusiveJoin(kj::mv(death));
 }

@@ -9,6 +9,7 @@
 #include "supervisor/first-process.h"
 #include "supervisor/log.h"
 #include "supervisor/shim-failure.h"
+#include "supervisor/spec/cgroup-path.h"
 
 namespace belay::supervisor {
 
@@ -157,11 +158,24 @@ kj::Promise<void> PodTeardown::endShim(Pod& pod) {
     };
     co_await endShimByForce(pod.id(), podCgroup, cgroups);
   }
-  if (pod.get().getOwnsCgroup()) parts.cgroups.removeIfUnused(podCgroup);
+  co_await endCgroup(pod.id(), podCgroup, pod.get().getOwnsCgroup());
   auto netns = pod.get().getSpec().getNetnsPath();
   if (netns.size() > 0) removePin(netns);
   co_await parts.cgroups.removeHome(pod.id(), parts.timer);
   parts.folders.remove(pod.id());
+}
+
+// What is the pod's alone goes with all that is in it. A client's cgroup may be in use by other
+// attempts of the pod.
+kj::Promise<void> PodTeardown::endCgroup(kj::StringPtr podId, kj::StringPtr path, bool owned) {
+  if (path.size() == 0) co_return;
+  if (isScopeOfPod(path, podId)) {
+    co_await parts.scopes.end(path);
+  } else if (isCgroupOfPodAlone(path, podId)) {
+    co_await parts.cgroups.destroy(kj::str(path), parts.timer);
+  } else if (owned) {
+    parts.cgroups.removeIfUnused(path);
+  }
 }
 
 kj::Promise<void> PodTeardown::askToRemove(Pod& pod, ShimConnection& shim) {
@@ -199,8 +213,7 @@ kj::Promise<void> PodTeardown::sweepFolder(kj::String id) {
     }
   }
   co_await endShimByForce(id, podCgroup, containerCgroups);
-  // belayd's default, which no other pod can have.
-  if (podCgroup.endsWith(kj::str("/", id))) parts.cgroups.removeIfUnused(podCgroup);
+  co_await endCgroup(id, podCgroup, false);
   if (netnsPath.size() > 0) removePin(netnsPath);
   parts.folders.remove(id);
 }

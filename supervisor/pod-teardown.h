@@ -40,6 +40,7 @@ class PodTeardown {
   kj::Promise<void> giveGrace(Container& container, int signal, kj::Duration grace);
   kj::Promise<void> releaseNetwork(Pod& pod);
   kj::Promise<void> endShim(Pod& pod);
+  kj::Promise<void> endCgroup(kj::StringPtr podId, kj::StringPtr path, bool owned);
   kj::Promise<void> askToRemove(Pod& pod, ShimConnection& shim);
   kj::Promise<void> endShimByForce(kj::StringPtr podId, kj::StringPtr podCgroup,
                                    kj::ArrayPtr<const kj::String> containerCgroups);

@@ -48,6 +48,7 @@ struct Successor {
         specs(specOptions(config)),
         seccomp(nullptr),
         cgroups(config.cgroupRoot),
+        scopes(config.shimPath, children, cgroups, io.provider->getTimer()),
         folders(config.state),
         launcher(config.shimPath, children, cgroups),
         cni({.confDir = kj::str(config.cniConfDir)}, children, io.provider->getTimer()),
@@ -62,6 +63,7 @@ struct Successor {
               inventory,
               operations,
               cgroups,
+              scopes,
               folders,
               launcher,
               cni,
@@ -80,6 +82,7 @@ struct Successor {
   SpecOptions specs;
   SeccompFilters seccomp;
   Cgroups cgroups;
+  PodScopes scopes;
   PodFolders folders;
   ShimLauncher launcher;
   Cni cni;

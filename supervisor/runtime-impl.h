@@ -23,7 +23,7 @@ class RuntimeImpl final : public Runtime {
   Operations& operations() { return parts.operations; }
 
   kj::Promise<RuntimeStatus> status(bool verbose) override;
-  bool systemdCgroupDriver() override { return false; }
+  bool systemdCgroupDriver() override { return parts.config.cgroupDriver == CgroupDriver::SYSTEMD; }
 
   kj::Promise<kj::String> runPodSandbox(Owned<PodConfig> config, kj::String handler) override;
   kj::Promise<void> stopPodSandbox(kj::String id) override;

@@ -22,7 +22,9 @@ constexpr unsigned char PROGRAM[] = {
 #include "shim/engine/pod-init-program.inc"
 };
 
-kj::AutoCloseFd newProgramFile() {
+}  // namespace
+
+kj::AutoCloseFd newIdleProgram() {
   int fd;
   KJ_SYSCALL(fd = sys::newExecutableMemoryFile("pod-init"));
   kj::AutoCloseFd file(fd);
@@ -34,13 +36,11 @@ kj::AutoCloseFd newProgramFile() {
   return file;
 }
 
-}  // namespace
-
 kj::Promise<kj::OneOf<PodInit, FailureValue>> startPodInit(EngineContext& context,
                                                            const PodNamespaces& namespaces,
                                                            const Cgroup& cgroup) {
   auto sockets = newReportSockets();
-  auto program = newProgramFile();
+  auto program = newIdleProgram();
   KilledOnDrop stageA;
   {
     PodInitPlan plan = {cgroup.joining(), namespaces, context.podDirFd, program};

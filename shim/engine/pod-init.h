@@ -18,6 +18,10 @@ namespace belay::shim {
 
 struct PodNamespaces;
 
+// The program of such a process, in a sealed memory file: it reaps its children, if it has any, and
+// does nothing else until it is killed.
+kj::AutoCloseFd newIdleProgram();
+
 struct PodInit {
   pid_t pid;
   kj::AutoCloseFd pidfd;

@@ -141,11 +141,13 @@ TEST_F(ConfigTest, FlagsOfListsRepeat) {
 }
 
 TEST_F(ConfigTest, DumpReadAgainIsTheSame) {
-  auto first = parseFile("", {"--root", "/r", "--cni-bin-dir", "/p", "--listen", "unix:///l"});
+  auto first = parseFile("cgroup_driver = 'systemd'",
+                         {"--root", "/r", "--cni-bin-dir", "/p", "--listen", "unix:///l"});
   auto text = dump(first.config);
   auto second = parseFile(text);
   EXPECT_EQ(dump(second.config), text);
   EXPECT_EQ(second.config.root, "/r");
+  EXPECT_EQ(second.config.cgroupDriver, CgroupDriver::SYSTEMD);
 }
 
 TEST_F(ConfigTest, MistakesAreNamedByFileLineAndKey) {
@@ -160,6 +162,7 @@ TEST_F(ConfigTest, MistakesAreNamedByFileLineAndKey) {
       {"root = '/a/../b'", "config.toml:1: root contains \"/../\""},
       {"listen = 'tcp://1'", "config.toml:1: listen does not begin with unix://"},
       {"log_level = 'loud'", "log_level is none of error, warning, info, debug"},
+      {"cgroup_driver = 'v2'", "cgroup_driver is none of cgroupfs, systemd"},
       {"cgroup_root = 'a/../b'", "cgroup_root is not made of letters"},
       {"[cni]\nbin_dirs = []", "cni.bin_dirs is empty"},
       {"[cni]\nbin_dirs = ['/a', 7]", "cni.bin_dirs holds what is no string"},

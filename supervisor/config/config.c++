@@ -8,6 +8,16 @@
 
 namespace belay::supervisor {
 
+kj::StringPtr nameOf(CgroupDriver driver) {
+  switch (driver) {
+    case CgroupDriver::CGROUPFS:
+      return "cgroupfs";
+    case CgroupDriver::SYSTEMD:
+      return "systemd";
+  }
+  KJ_UNREACHABLE;
+}
+
 kj::StringPtr nameOf(LogLevel level) {
   switch (level) {
     case LogLevel::ERROR:

@@ -15,6 +15,12 @@ enum class LogLevel { ERROR, WARNING, INFO, DEBUG };
 // "error", "warning", "info", "debug".
 kj::StringPtr nameOf(LogLevel level);
 
+// Who makes pods' cgroups: belay's shims alone, or systemd, which is asked for a scope of each pod.
+enum class CgroupDriver { CGROUPFS, SYSTEMD };
+
+// "cgroupfs", "systemd".
+kj::StringPtr nameOf(CgroupDriver driver);
+
 // A runtime handler: what RunPodSandbox's runtime_handler may name.
 struct RuntimeHandler {
   kj::String name;
@@ -42,6 +48,7 @@ struct Config {
   LogLevel logLevel = LogLevel::INFO;
   kj::String cgroupRoot = kj::str("belay");  // below each hierarchy's root; shims and, unless the
                                              // client names a parent, pods live there
+  CgroupDriver cgroupDriver = CgroupDriver::CGROUPFS;  // must be the kubelet's, which asks for it
   // How long one CNI plug-in may take before its process group is killed.
   kj::Duration cniPluginTimeout = 60 * kj::SECONDS;
 

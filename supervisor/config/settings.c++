@@ -20,6 +20,8 @@ const Setting SETTINGS[] = {
     {"", "log_level", "log-level", "error, warning, info or debug", Rule::NONE, &Config::logLevel},
     {"", "cgroup_root", "cgroup-root", "cgroup of shims and default parent of pods", Rule::NAME,
      &Config::cgroupRoot},
+    {"", "cgroup_driver", "cgroup-driver", "who makes pods' cgroups: cgroupfs (belay) or systemd",
+     Rule::NONE, &Config::cgroupDriver},
     {"", "shim_path", "shim", "the belay-shim to start (beside belayd)", Rule::PATH,
      &Config::shimPath},
     {"", "pull_path", "pull", "the belay-pull to start (beside belayd)", Rule::PATH,
@@ -132,6 +134,7 @@ kj::Maybe<kj::String> check(Rule rule, kj::String& text) {
 }
 
 constexpr LogLevel LEVELS[] = {LogLevel::ERROR, LogLevel::WARNING, LogLevel::INFO, LogLevel::DEBUG};
+constexpr CgroupDriver DRIVERS[] = {CgroupDriver::CGROUPFS, CgroupDriver::SYSTEMD};
 
 // Puts one value in by its member's type; an overload for each.
 struct Put {
@@ -180,15 +183,22 @@ struct Put {
     return number(DAY, [&](int64_t n) { config.*member = n * kj::SECONDS; });
   }
 
-  Complaint operator()(LogLevel Config::* member) const {
+  Complaint operator()(LogLevel Config::* member) const { return oneOf(member, LEVELS); }
+  Complaint operator()(CgroupDriver Config::* member) const { return oneOf(member, DRIVERS); }
+
+  template <typename Choice, size_t count>
+  Complaint oneOf(Choice Config::* member, const Choice (&choices)[count]) const {
     if (value.is<kj::String>()) {
-      for (auto level : LEVELS) {
-        if (nameOf(level) != value.get<kj::String>()) continue;
-        config.*member = level;
+      for (auto choice : choices) {
+        if (nameOf(choice) != value.get<kj::String>()) continue;
+        config.*member = choice;
         return nullptr;
       }
     }
-    return kj::str("is none of error, warning, info, debug");
+    auto names = KJ_MAP(choice, choices) {
+      return nameOf(choice);
+    };
+    return kj::str("is none of ", kj::strArray(names, ", "));
   }
 
   template <typename Store>
@@ -220,6 +230,9 @@ struct Render {
     return kj::str(config.*member / kj::SECONDS);
   }
   kj::String operator()(LogLevel Config::* member) const { return quoted(nameOf(config.*member)); }
+  kj::String operator()(CgroupDriver Config::* member) const {
+    return quoted(nameOf(config.*member));
+  }
 };
 
 }  // namespace

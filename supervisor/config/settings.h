@@ -30,7 +30,8 @@ struct Setting {
   kj::StringPtr help;  // one line
   Rule rule;
   std::variant<kj::String Config::*, kj::Array<kj::String> Config::*, bool Config::*,
-               uint32_t Config::*, uint64_t Config::*, kj::Duration Config::*, LogLevel Config::*>
+               uint32_t Config::*, uint64_t Config::*, kj::Duration Config::*, LogLevel Config::*,
+               CgroupDriver Config::*>
       member;
 
   // "cni.conf_dir".

@@ -1,6 +1,6 @@
 // From a client's PodSandboxConfig to what the pod's shim is told to make.
+#include "supervisor/spec/cgroup-path.h"
 #include "supervisor/spec/check.h"
-#include "supervisor/spec/resources.h"
 #include "supervisor/spec/security.h"
 #include "supervisor/spec/spec.h"
 #include "supervisor/spec/sysctls.h"
@@ -46,7 +46,7 @@ Owned<shim::PodSpec> buildPodSpec(const SpecOptions& options, kj::StringPtr id,
     spec.setPid(namespaces.getPid());
     if (!hostNetwork) spec.setNetnsPath(netnsPath);
     fillIds(spec.initIds(), namespaces);
-    spec.setCgroupPath(podCgroupPath(config, options.cgroupRoot, id));
+    spec.setCgroupPath(podCgroupPath(config, options.cgroupDriver, options.cgroupRoot, id));
     if (config.getLogDirectory().size() > 0) {
       spec.setLogDirectory(strictPath("log_directory", config.getLogDirectory()));
     }

@@ -1,4 +1,4 @@
-// A container's limits and a pod's cgroup.
+// A container's limits.
 #include "supervisor/spec/resources.h"
 
 #include <capnp/message.h>
@@ -83,20 +83,6 @@ TEST_F(ResourcesTest, OomScoreIsBoundedAndRaisedToTheFloor) {
   EXPECT_EQ(oomScoreAdj(from, -999), -998);
   from.setOomScoreAdj(1001);
   expectFailure(Code::INVALID_ARGUMENT, "oom_score_adj: 1001", [&] { oomScoreAdj(from, nullptr); });
-}
-
-TEST_F(ResourcesTest, PodsCgroupIsTheClientsOrBelaysOwn) {
-  EXPECT_EQ(podCgroupPath(pod, "belay", "ID"), "/belay/pods/ID");
-  pod.setCgroupParent("/kubepods/burstable/podU/");
-  EXPECT_EQ(podCgroupPath(pod, "belay", "ID"), "/kubepods/burstable/podU");
-  pod.setCgroupParent("kubepods");
-  EXPECT_EQ(podCgroupPath(pod, "belay", "ID"), "/kubepods");
-  pod.setCgroupParent("/kubepods/../system");
-  expectFailure(Code::INVALID_ARGUMENT, "linux.cgroup_parent",
-                [&] { podCgroupPath(pod, "belay", "ID"); });
-  pod.setCgroupParent("//");
-  expectFailure(Code::INVALID_ARGUMENT, "the root of all cgroups",
-                [&] { podCgroupPath(pod, "belay", "ID"); });
 }
 
 }  // namespace

@@ -107,14 +107,4 @@ int32_t oomScoreAdj(LinuxResources::Reader resources, kj::Maybe<int32_t> floor) 
   return static_cast<int32_t>(wanted);
 }
 
-kj::String podCgroupPath(PodConfig::Reader pod, kj::StringPtr cgroupRoot, kj::StringPtr podId) {
-  kj::StringPtr parent = pod.getCgroupParent();
-  if (parent.size() == 0) return kj::str("/", cgroupRoot, "/pods/", podId);
-  auto path = strictPath("linux.cgroup_parent",
-                         parent.startsWith("/") ? kj::str(parent) : kj::str("/", parent));
-  // Containers directly below the root would be beside the host's own slices.
-  if (path == "/") refuse("linux.cgroup_parent", "is the root of all cgroups");
-  return path;
-}
-
 }  // namespace belay::supervisor

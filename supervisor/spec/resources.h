@@ -13,7 +13,4 @@ void fillResources(shim::Resources::Builder to, LinuxResources::Reader from);
 // The container's oom_score_adj (-1000 to 1000), raised to `floor`.
 int32_t oomScoreAdj(LinuxResources::Reader resources, kj::Maybe<int32_t> floor);
 
-// Where cgroups go, below each hierarchy's root.
-kj::String podCgroupPath(PodConfig::Reader pod, kj::StringPtr cgroupRoot, kj::StringPtr podId);
-
 }  // namespace belay::supervisor

@@ -42,6 +42,7 @@ bool hasSelinux() {
 SpecOptions specOptions(const Config& config) {
   SpecOptions options;
   options.cgroupRoot = kj::str(config.cgroupRoot);
+  options.cgroupDriver = config.cgroupDriver;
   options.shmBytes = config.shmBytes;
   options.maxLogLineBytes = config.maxLogLineBytes;
   options.seccompByDefault = config.seccompByDefault;

@@ -23,6 +23,7 @@ namespace belay::supervisor {
 // What the host and the configuration say, alike for all pods.
 struct SpecOptions {
   kj::String cgroupRoot;  // Config::cgroupRoot
+  CgroupDriver cgroupDriver = CgroupDriver::CGROUPFS;
   uint64_t shmBytes = 64ull << 20;
   uint32_t maxLogLineBytes = 16384;
   bool seccompByDefault = false;
@@ -45,7 +46,7 @@ struct SpecOptions {
 SpecOptions specOptions(const Config& config);
 
 // `netnsPath` is where the network namespace shall be pinned; ignored for pods in the host's
-// network. The pod's cgroup is cgroup_parent, or "/CGROUPROOT/pods/ID".
+// network. The pod's cgroup is podCgroupPath()'s.
 Owned<shim::PodSpec> buildPodSpec(const SpecOptions& options, kj::StringPtr id,
                                   PodConfig::Reader config, kj::StringPtr netnsPath);
 

@@ -5,7 +5,7 @@ import pathlib
 import signal
 import subprocess
 
-from harness import waiting
+from harness import cgroups, waiting
 from harness.cri import Cri
 
 
@@ -67,6 +67,7 @@ class Belayd:
             "--cni-bin-dir", "/usr/lib/cni",
             "--registry-config", str(registry_config),
             "--cgroup-root", mark,
+            "--cgroup-driver", cgroups.DRIVER,
             "--log-level", "debug",
             *extra,
         ]

@@ -10,7 +10,7 @@ import uuid
 
 import grpc
 
-from harness import leaks, waiting
+from harness import cgroups, leaks, waiting
 from harness.cri import Cri, messages
 from harness.daemon import Belayd, write_network
 from harness.registry import Image, Layer, Registry
@@ -134,7 +134,7 @@ class Environment:
             log_directory=str(self.logs / uid),
             labels={"test": name},
             linux=pb.LinuxPodSandboxConfig(
-                cgroup_parent=f"/{self.mark}/kubepods/pod{uid}",
+                cgroup_parent=cgroups.pod_parent(self.mark, uid),
                 security_context=pb.LinuxSandboxSecurityContext(namespace_options=options),
             ),
         )
@@ -252,6 +252,7 @@ class Environment:
                 subprocess.run(["umount", "--lazy", path], stderr=subprocess.DEVNULL, check=False)
 
     def _remove_cgroups(self):
+        cgroups.stop_slices(self.mark)
         for path in sorted(leaks.cgroups(self.mark), key=len, reverse=True):
             try:
                 os.rmdir(path)

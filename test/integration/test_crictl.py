@@ -48,7 +48,7 @@ class CrictlTest(Case):
         pod_file = self.write("pod", {
             "metadata": {"name": "by-hand", "namespace": "test", "uid": "by-hand-1", "attempt": 1},
             "hostname": "by-hand", "log_directory": str(logs),
-            "linux": {"cgroup_parent": f"/{env.mark}/crictl",
+            "linux": {"cgroup_parent": cgroups.pod_parent(env.mark, "crictl"),
                       "security_context": {"namespace_options": {"pid": 1}}},
         })
         container_file = self.write("container", {

@@ -6,7 +6,7 @@ import signal
 
 import grpc
 
-from harness import leaks, waiting
+from harness import cgroups, leaks, waiting
 from harness.case import Case
 from harness.registry import Image
 
@@ -240,6 +240,8 @@ class KilledShimTest(Case):
         self.base.check()
 
     def test_a_pods_cgroup_that_was_there_before_stays(self):
+        if cgroups.DRIVER == "systemd":
+            self.skipTest("with systemd no pod is in the client's cgroup itself")
         config = self.env.pod_config()
         parents = {path for path in leaks.cgroups(self.env.mark) if path.endswith("/kubepods")}
         paths = [os.path.join(parent, os.path.basename(config.linux.cgroup_parent)) for parent in parents]

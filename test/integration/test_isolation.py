@@ -134,22 +134,6 @@ class IsolationTest(Case):
         self.assertEqual("written\n", (folder / "new").read_text())
         self.assertIn("Read-only", self.sh(container, "touch /ro/deep/x 2>&1"))
 
-    def test_limits_are_in_its_cgroup(self):
-        self.only_belay()
-        pb = self.pb
-        resources = pb.LinuxContainerResources(
-            memory_limit_in_bytes=64 << 20, cpu_period=100000, cpu_quota=50000, cpu_shares=512
-        )
-        container = self.running(linux=pb.LinuxContainerConfig(resources=resources))
-        base = f"/{self.env.mark}/kubepods/pod{self.config.metadata.uid}/{container}"
-        for path, value in (
-            (f"/sys/fs/cgroup/memory{base}/memory.limit_in_bytes", str(64 << 20)),
-            (f"/sys/fs/cgroup/cpu{base}/cpu.cfs_quota_us", "50000"),
-            (f"/sys/fs/cgroup/cpu{base}/cpu.shares", "512"),
-        ):
-            with open(path) as file:
-                self.assertEqual(value, file.read().strip(), path)
-
     def test_memory_beyond_the_limit_is_an_oom_kill(self):
         pb = self.pb
         pod, config = self.env.run_pod()
