@@ -13,6 +13,14 @@ def is_v2_alone():
     return (ROOT / "cgroup.controllers").exists()
 
 
+def has(controller):
+    """Whether any hierarchy has the controller."""
+    if is_v2_alone():
+        return controller in (ROOT / "cgroup.controllers").read_text().split()
+    lines = pathlib.Path("/proc/self/cgroup").read_text().splitlines()
+    return any(controller in line.split(":", 2)[1].split(",") for line in lines)
+
+
 def slice_path(name):
     """Where systemd has a slice: "a-b.slice" is at "/a.slice/a-b.slice"."""
     parts = name.removesuffix(".slice").split("-")
@@ -40,8 +48,3 @@ def folder(pid, controller):
         if not controllers and is_v2_alone():
             return ROOT / path[1:]
     raise AssertionError(f"no cgroup hierarchy has {controller}")
-
-
-def value(pid, controller, v1, v2):
-    """The text of the limit's file, by its name on either version."""
-    return (folder(pid, controller) / (v2 if is_v2_alone() else v1)).read_text().strip()

@@ -55,8 +55,8 @@ class LimitsTest(Case):
         self.assertEqual("0", self.sh(container, "grep Cpus_allowed_list /proc/self/status | cut -f 2"))
 
     def test_huge_pages(self):
-        if not os.path.isdir("/sys/kernel/mm/hugepages/hugepages-2048kB"):
-            self.skipTest("this machine has no huge pages of 2 MiB")
+        if not cgroups.has("hugetlb") or not os.path.isdir("/sys/kernel/mm/hugepages/hugepages-2048kB"):
+            self.skipTest("this machine does not count huge pages of 2 MiB")
         self.running(hugepage_limits=[self.pb.HugepageLimit(page_size="2MB", limit=4 << 20)])
         self.assertLimit("hugetlb", ("hugetlb.2MB.limit_in_bytes", str(4 << 20)), ("hugetlb.2MB.max", str(4 << 20)))
 

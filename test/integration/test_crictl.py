@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import unittest
 
-from harness import waiting
+from harness import cgroups, waiting
 from harness.case import Case
 
 
