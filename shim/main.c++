@@ -65,7 +65,8 @@ struct Arguments {
 [[noreturn]] void usage(kj::StringPtr problem) {
   fprintf(stderr,
           "belay-shim: %s\nusage: belay-shim --pod-dir DIR --id ID [--log FILE]\n"
-          "       belay-shim --try-user-namespaces DIR\n",
+          "       belay-shim --try-user-namespaces DIR\n"
+          "       belay-shim --keep-cgroup\n",
           problem.cStr());
   _exit(2);
 }

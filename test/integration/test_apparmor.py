@@ -22,6 +22,16 @@ profile belay-test-deny-write flags=(attach_disconnected) {
 }
 """
 
+# One that names what may be written. A container's streams are FIFOs of the host's, which it sees
+# nowhere: their path begins at the root of the file system that they are on.
+NAME_WRITES = """
+profile belay-test-name-writes flags=(attach_disconnected) {{
+  /** rmixk,
+  /tmp/** rw,
+  {streams} w,
+}}
+"""
+
 
 class AppArmorTest(Case):
     def setUp(self):
@@ -74,7 +84,7 @@ class AppArmorTest(Case):
         # The pod's own, and ordinary work.
         self.assertEqual("fine", self.sh(container, "echo 100 > /proc/sys/kernel/shmmni && echo fine"))
         self.assertEqual("fine", self.sh(
-            container, "cd /tmp && echo fine > a && cp a b && mv b c && ln c d && cat d && sleep 100 & kill $!; wait"))
+            container, "cd /tmp && echo fine > a && cp a b && mv b c && ln c d && cat d; sleep 100 & kill $!; wait"))
         self.assertEqual("again", self.sh(container, "echo again > /dev/stdout"))
 
     def test_unconfined_and_privileged_are(self):
@@ -95,6 +105,29 @@ class AppArmorTest(Case):
             self.assertIn("denied", self.sh(container, "touch /tmp/file"))
             # The streams that it was given are its own, whatever it may open.
             self.assertEqual("said", self.sh(container, "echo said"))
+
+    def said(self, profile):
+        """What a container's log has of three ways to write it."""
+        script = "echo inherited; echo out > /dev/stdout; echo err > /dev/stderr; true"
+        sandbox, config = self.env.run_pod()
+        security = self.pb.LinuxContainerSecurityContext(apparmor=profile)
+        container = self.env.create(sandbox, config, script=script,
+                                    linux=self.pb.LinuxContainerConfig(security_context=security))
+        self.env.start(container)
+        self.env.wait_exited(container)
+        return [text for _, _, text in self.env.log_lines(config) if "denied" not in text]
+
+    def test_streams_opened_by_name(self):
+        self.assertEqual(["inherited", "out", "err"], self.said(self.profile("RuntimeDefault")))
+        # A rule for all paths is one for theirs.
+        self.assertEqual(["inherited"], self.said(self.profile("Localhost", "belay-test-deny-write")))
+        mount = max((line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+                     if str(self.env.daemon.state).startswith(line.split()[4])), key=len)
+        pods = "/" + str(self.env.daemon.state / "pods").removeprefix(mount).lstrip("/")
+        profile = NAME_WRITES.format(streams=pods + "/**")
+        self.parse("--replace", profile)
+        self.addCleanup(self.parse, "--remove", profile)
+        self.assertEqual(["inherited", "out", "err"], self.said(self.profile("Localhost", "belay-test-name-writes")))
 
     def test_a_filtered_process_without_new_privileges_is_confined_as_well(self):
         container = self.running(no_new_privs=True, seccomp=self.profile("RuntimeDefault"))
