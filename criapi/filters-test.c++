@@ -26,7 +26,7 @@ supervisor::ContainerView labelledContainer() {
 }
 
 TEST(PodFilter, AnEmptyOneLetsEverythingThrough) {
-  EXPECT_TRUE(matches({}, labelled()));
+  EXPECT_TRUE(matches(v1::PodSandboxFilter(), labelled()));
 }
 
 TEST(PodFilter, IdsMatchByPrefix) {
@@ -85,6 +85,23 @@ TEST(ContainerFilter, AllFieldsCount) {
   auto otherLabel = filter;
   (*otherLabel.mutable_label_selector())["app"] = "db";
   EXPECT_FALSE(matches(otherLabel, container));
+}
+
+TEST(StatsFilters, MatchAsThoseOfTheListsDo) {
+  v1::PodSandboxStatsFilter pods;
+  EXPECT_TRUE(matches(pods, labelled()));
+  pods.set_id("abc");
+  (*pods.mutable_label_selector())["app"] = "web";
+  EXPECT_TRUE(matches(pods, labelled()));
+  pods.set_id("b");
+  EXPECT_FALSE(matches(pods, labelled()));
+
+  v1::ContainerStatsFilter containers;
+  containers.set_id("abc");
+  containers.set_pod_sandbox_id("pod");
+  EXPECT_TRUE(matches(containers, labelledContainer()));
+  containers.set_pod_sandbox_id("other");
+  EXPECT_FALSE(matches(containers, labelledContainer()));
 }
 
 }  // namespace

@@ -26,22 +26,41 @@ bool hasLabels(PairsReader labels, const StringMap& selector) {
   return true;
 }
 
+// What all filters of pods have, and all of containers.
+template <typename Filter>
+bool matchesPod(const Filter& filter, const supervisor::PodView& pod) {
+  auto record = pod.record.get();
+  return idMatches(filter.id(), record.getId()) &&
+         hasLabels(record.getConfig().getLabels(), filter.label_selector());
+}
+
+template <typename Filter>
+bool matchesContainer(const Filter& filter, const supervisor::ContainerView& container) {
+  auto record = container.record.get();
+  return idMatches(filter.id(), record.getId()) &&
+         idMatches(filter.pod_sandbox_id(), record.getPodId()) &&
+         hasLabels(record.getConfig().getLabels(), filter.label_selector());
+}
+
 }  // namespace
 
 bool matches(const runtime::v1::PodSandboxFilter& filter, const supervisor::PodView& pod) {
-  auto record = pod.record.get();
-  return idMatches(filter.id(), record.getId()) &&
-         (!filter.has_state() || filter.state().state() == stateOf(pod)) &&
-         hasLabels(record.getConfig().getLabels(), filter.label_selector());
+  return matchesPod(filter, pod) && (!filter.has_state() || filter.state().state() == stateOf(pod));
 }
 
 bool matches(const runtime::v1::ContainerFilter& filter,
              const supervisor::ContainerView& container) {
-  auto record = container.record.get();
-  return idMatches(filter.id(), record.getId()) &&
-         idMatches(filter.pod_sandbox_id(), record.getPodId()) &&
-         (!filter.has_state() || filter.state().state() == stateOf(container)) &&
-         hasLabels(record.getConfig().getLabels(), filter.label_selector());
+  return matchesContainer(filter, container) &&
+         (!filter.has_state() || filter.state().state() == stateOf(container));
+}
+
+bool matches(const runtime::v1::PodSandboxStatsFilter& filter, const supervisor::PodView& pod) {
+  return matchesPod(filter, pod);
+}
+
+bool matches(const runtime::v1::ContainerStatsFilter& filter,
+             const supervisor::ContainerView& container) {
+  return matchesContainer(filter, container);
 }
 
 }  // namespace belay::criapi

@@ -11,5 +11,8 @@ namespace belay::criapi {
 bool matches(const runtime::v1::PodSandboxFilter& filter, const supervisor::PodView& pod);
 bool matches(const runtime::v1::ContainerFilter& filter,
              const supervisor::ContainerView& container);
+bool matches(const runtime::v1::PodSandboxStatsFilter& filter, const supervisor::PodView& pod);
+bool matches(const runtime::v1::ContainerStatsFilter& filter,
+             const supervisor::ContainerView& container);
 
 }  // namespace belay::criapi

@@ -106,6 +106,54 @@ TEST_F(Handlers, EmptyIdsAreRefusedSinceTheyWouldBeEveryIdsPrefix) {
   EXPECT_EQ(refused(containerStatus(context, {})), "container_id: must not be empty");
   EXPECT_EQ(refused(execSync(context, {})), "container_id: must not be empty");
   EXPECT_EQ(refused(reopenContainerLog(context, {})), "container_id: must not be empty");
+  EXPECT_EQ(refused(updateContainerResources(context, {})), "container_id: must not be empty");
+  EXPECT_EQ(refused(updatePodSandboxResources(context, {})), "pod_sandbox_id: must not be empty");
+}
+
+TEST_F(Handlers, ResourcesAreUpdated) {
+  v1::UpdateContainerResourcesRequest container;
+  container.set_container_id("c1");
+  container.mutable_linux()->set_cpu_shares(-1);
+  EXPECT_EQ(refused(updateContainerResources(context, container)),
+            "linux.cpu_shares: -1 is negative");
+  container.mutable_linux()->set_cpu_shares(7);
+  done(updateContainerResources(context, container));
+  EXPECT_EQ(lastCall(), "update c1"_kj);
+  EXPECT_EQ(KJ_ASSERT_NONNULL(runtime.resources).get().getCpuShares(), 7);
+
+  v1::UpdatePodSandboxResourcesRequest pod;
+  pod.set_pod_sandbox_id("pod-1");
+  pod.mutable_resources()->set_cpu_shares(8);
+  done(updatePodSandboxResources(context, pod));
+  EXPECT_EQ(lastCall(), "update-pod pod-1 0 8"_kj);
+}
+
+TEST_F(Handlers, StatsAreOfWhatRuns) {
+  runtime.allContainers.add(containerView("aaa"));
+  runtime.allContainers.add(containerView("bbb"));
+  runtime.allContainers.add(
+      containerView("bcc", State::EXITED, [](supervisor::ContainerRecord::Builder) {}));
+  runtime.pods.add(podView("pod-1"));
+  EXPECT_EQ(done(listContainerStats(context, {})).stats_size(), 2);
+  v1::ListContainerStatsRequest list;
+  list.mutable_filter()->set_id("b");
+  auto listed = done(listContainerStats(context, list));
+  ASSERT_EQ(listed.stats_size(), 1);
+  EXPECT_EQ(listed.stats(0).attributes().id(), "bbb");
+  (*list.mutable_filter()->mutable_label_selector())["no"] = "such";
+  EXPECT_EQ(done(listContainerStats(context, list)).stats_size(), 0);
+  EXPECT_EQ(done(listPodSandboxStats(context, {})).stats_size(), 1);
+
+  v1::ContainerStatsRequest one;
+  one.set_container_id("aaa");
+  EXPECT_EQ(done(containerStats(context, one)).stats().cpu().timestamp(), 7);
+  one.set_container_id("bcc");
+  auto exited = containerStats(context, one);
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() { exited.wait(waitScope); })) {
+    EXPECT_EQ(snapshot::codeOf(*exception), Code::FAILED_PRECONDITION);
+  } else {
+    FAIL() << "an exited container uses something";
+  }
 }
 
 TEST_F(Handlers, RunPodSandboxRefusesABadConfigBeforeAnythingIsMade) {

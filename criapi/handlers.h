@@ -38,6 +38,8 @@ kj::Promise<v1::StopPodSandboxResponse> stopPodSandbox(Context& context,
                                                        const v1::StopPodSandboxRequest& request);
 kj::Promise<v1::RemovePodSandboxResponse> removePodSandbox(
     Context& context, const v1::RemovePodSandboxRequest& request);
+kj::Promise<v1::UpdatePodSandboxResourcesResponse> updatePodSandboxResources(
+    Context& context, const v1::UpdatePodSandboxResourcesRequest& request);
 kj::Promise<v1::PodSandboxStatusResponse> podSandboxStatus(
     Context& context, const v1::PodSandboxStatusRequest& request);
 kj::Promise<v1::ListPodSandboxResponse> listPodSandbox(Context& context,
@@ -54,6 +56,8 @@ kj::Promise<v1::StopContainerResponse> stopContainer(Context& context,
                                                      const v1::StopContainerRequest& request);
 kj::Promise<v1::RemoveContainerResponse> removeContainer(Context& context,
                                                          const v1::RemoveContainerRequest& request);
+kj::Promise<v1::UpdateContainerResourcesResponse> updateContainerResources(
+    Context& context, const v1::UpdateContainerResourcesRequest& request);
 kj::Promise<v1::ListContainersResponse> listContainers(Context& context,
                                                        const v1::ListContainersRequest& request);
 kj::Promise<void> streamContainers(Context& context, const v1::StreamContainersRequest& request,
@@ -63,6 +67,22 @@ kj::Promise<v1::ContainerStatusResponse> containerStatus(Context& context,
 kj::Promise<v1::ExecSyncResponse> execSync(Context& context, const v1::ExecSyncRequest& request);
 kj::Promise<v1::ReopenContainerLogResponse> reopenContainerLog(
     Context& context, const v1::ReopenContainerLogRequest& request);
+
+// Usage.
+kj::Promise<v1::ContainerStatsResponse> containerStats(Context& context,
+                                                       const v1::ContainerStatsRequest& request);
+kj::Promise<v1::ListContainerStatsResponse> listContainerStats(
+    Context& context, const v1::ListContainerStatsRequest& request);
+kj::Promise<void> streamContainerStats(
+    Context& context, const v1::StreamContainerStatsRequest& request,
+    grpc::StreamWriter<v1::StreamContainerStatsResponse>& writer);
+kj::Promise<v1::PodSandboxStatsResponse> podSandboxStats(Context& context,
+                                                         const v1::PodSandboxStatsRequest& request);
+kj::Promise<v1::ListPodSandboxStatsResponse> listPodSandboxStats(
+    Context& context, const v1::ListPodSandboxStatsRequest& request);
+kj::Promise<void> streamPodSandboxStats(
+    Context& context, const v1::StreamPodSandboxStatsRequest& request,
+    grpc::StreamWriter<v1::StreamPodSandboxStatsResponse>& writer);
 
 // Streams: each answers with a URL, where the client then connects.
 kj::Promise<v1::ExecResponse> exec(Context& context, const v1::ExecRequest& request);

@@ -74,7 +74,7 @@ void addRuntimeService(Methods methods) {
   methods.add("PodSandboxStatus", &podSandboxStatus);
   methods.add("ListPodSandbox", &listPodSandbox);
   methods.add("StreamPodSandboxes", &streamPodSandboxes);
-  methods.addUnbuilt("UpdatePodSandboxResources");
+  methods.add("UpdatePodSandboxResources", &updatePodSandboxResources);
 
   methods.add("CreateContainer", &createContainer);
   methods.add("StartContainer", &startContainer);
@@ -83,7 +83,7 @@ void addRuntimeService(Methods methods) {
   methods.add("ListContainers", &listContainers);
   methods.add("StreamContainers", &streamContainers);
   methods.add("ContainerStatus", &containerStatus);
-  methods.addUnbuilt("UpdateContainerResources");
+  methods.add("UpdateContainerResources", &updateContainerResources);
   methods.add("ReopenContainerLog", &reopenContainerLog);
 
   methods.add("ExecSync", &execSync);
@@ -91,12 +91,12 @@ void addRuntimeService(Methods methods) {
   methods.add("Attach", &attach);
   methods.add("PortForward", &portForward);
 
-  methods.addUnbuilt("ContainerStats");
-  methods.addUnbuilt("ListContainerStats");
-  methods.addUnbuiltStream("StreamContainerStats");
-  methods.addUnbuilt("PodSandboxStats");
-  methods.addUnbuilt("ListPodSandboxStats");
-  methods.addUnbuiltStream("StreamPodSandboxStats");
+  methods.add("ContainerStats", &containerStats);
+  methods.add("ListContainerStats", &listContainerStats);
+  methods.add("StreamContainerStats", &streamContainerStats);
+  methods.add("PodSandboxStats", &podSandboxStats);
+  methods.add("ListPodSandboxStats", &listPodSandboxStats);
+  methods.add("StreamPodSandboxStats", &streamPodSandboxStats);
   methods.addUnbuilt("ListMetricDescriptors");
   methods.addUnbuilt("ListPodSandboxMetrics");
   methods.addUnbuiltStream("StreamPodSandboxMetrics");

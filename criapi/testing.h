@@ -107,6 +107,9 @@ class FakeRuntime final : public supervisor::Runtime {
   kj::Vector<kj::String> calls;
   kj::Maybe<supervisor::Owned<supervisor::PodConfig>> podConfig;
   kj::Maybe<supervisor::Owned<supervisor::ContainerConfig>> containerConfig;
+  kj::Maybe<supervisor::Owned<supervisor::LinuxResources>> resources;
+  supervisor::Owned<shim::CgroupUsage> cgroupUsage = supervisor::Owned<shim::CgroupUsage>::make(
+      [](shim::CgroupUsage::Builder usage) { usage.setTimeNs(7); });
   kj::Maybe<kj::Exception> failure;
   kj::Maybe<supervisor::ExecResult> execResult;
   supervisor::PullCredentials credentials;
@@ -136,6 +139,15 @@ class FakeRuntime final : public supervisor::Runtime {
   kj::Promise<void> stopPodSandbox(kj::String id) override { return called("stop-pod ", id); }
   kj::Promise<void> removePodSandbox(kj::String id) override { return called("remove-pod ", id); }
 
+  kj::Promise<void> updatePodSandboxResources(
+      kj::String id, kj::Maybe<supervisor::Owned<supervisor::LinuxResources>> overhead,
+      kj::Maybe<supervisor::Owned<supervisor::LinuxResources>> newResources) override {
+    auto shares = [](auto& given) {
+      return given.map([](auto& value) { return value.get().getCpuShares(); }).orDefault(0);
+    };
+    return called("update-pod ", id, ' ', shares(overhead), ' ', shares(newResources));
+  }
+
   supervisor::PodView podSandbox(kj::StringPtr id) override {
     for (auto& pod : pods) {
       if (pod.record.get().getId().startsWith(id)) return pod;
@@ -163,6 +175,12 @@ class FakeRuntime final : public supervisor::Runtime {
   }
   kj::Promise<void> removeContainer(kj::String id) override { return called("remove ", id); }
 
+  kj::Promise<void> updateContainerResources(
+      kj::String id, supervisor::Owned<supervisor::LinuxResources> change) override {
+    resources = kj::mv(change);
+    return called("update ", id);
+  }
+
   supervisor::ContainerView container(kj::StringPtr id) override {
     for (auto& container : allContainers) {
       if (container.record.get().getId().startsWith(id)) return container;
@@ -184,6 +202,28 @@ class FakeRuntime final : public supervisor::Runtime {
   }
 
   kj::Promise<void> reopenContainerLog(kj::String id) override { return called("reopen ", id); }
+
+  // Of those that run, as the supervisor does.
+  kj::Promise<kj::Array<supervisor::ContainerUsageView>> containerUsage(
+      kj::Array<supervisor::ContainerView> wanted) override {
+    kj::Vector<supervisor::ContainerUsageView> usage;
+    for (auto& view : wanted) {
+      if (view.state != supervisor::ContainerView::State::RUNNING) continue;
+      usage.add(supervisor::ContainerUsageView{view.record, cgroupUsage, nullptr});
+    }
+    return usage.releaseAsArray();
+  }
+  kj::Promise<kj::Array<supervisor::PodUsageView>> podUsage(
+      kj::Array<supervisor::PodView> wanted) override {
+    kj::Vector<supervisor::PodUsageView> usage;
+    for (auto& view : wanted) {
+      if (!view.ready) continue;
+      auto pod = supervisor::Owned<shim::PodUsage>::make(
+          [&](shim::PodUsage::Builder to) { to.setCgroup(cgroupUsage.get()); });
+      usage.add(supervisor::PodUsageView{view.record, kj::mv(pod), nullptr});
+    }
+    return usage.releaseAsArray();
+  }
 
   static kj::String nameOf(supervisor::StreamSet streams) {
     return kj::str(streams.in ? "in " : "", streams.out ? "out " : "", streams.err ? "err" : "");

@@ -39,6 +39,14 @@ void fillResources(supervisor::LinuxResources::Builder builder,
   fillPairs(builder.initUnified(resources.unified().size()), resources.unified(), field["unified"]);
 }
 
+supervisor::Owned<supervisor::LinuxResources> resourcesOf(
+    const runtime::v1::LinuxContainerResources& resources, const Field& field) {
+  return supervisor::Owned<supervisor::LinuxResources>::make(
+      [&](supervisor::LinuxResources::Builder builder) {
+        fillResources(builder, resources, field);
+      });
+}
+
 void readResources(supervisor::LinuxResources::Reader reader,
                    runtime::v1::LinuxContainerResources& resources) {
   resources.set_cpu_period(reader.getCpuPeriodUs());

@@ -104,6 +104,15 @@ kj::Promise<void> ContainerServer::reopenLog(ReopenLogContext context) {
   writeOutcome(failure, context.getResults().initOutcome());
 }
 
+kj::Promise<void> ContainerServer::updateResources(UpdateResourcesContext context) {
+  auto params = context.getParams();
+  kj::Maybe<int32_t> oomScoreAdj;
+  if (params.getSetOomScoreAdj()) oomScoreAdj = params.getOomScoreAdj();
+  writeOutcome(container->updateResources(params.getResources(), oomScoreAdj),
+               context.getResults().initOutcome());
+  co_return;
+}
+
 kj::Promise<void> ContainerServer::remove(RemoveContext context) {
   auto failure = co_await pod.removeContainer(kj::addRef(*container));
   writeOutcome(failure, context.getResults().initOutcome());

@@ -20,6 +20,7 @@ class ContainerServer final : public Container::Server {
   kj::Promise<void> exec(ExecContext context) override;
   kj::Promise<void> attach(AttachContext context) override;
   kj::Promise<void> reopenLog(ReopenLogContext context) override;
+  kj::Promise<void> updateResources(UpdateResourcesContext context) override;
   kj::Promise<void> remove(RemoveContext context) override;
   kj::Promise<void> descriptors(DescriptorsContext context) override;
   kj::Promise<void> signal(SignalContext context) override;

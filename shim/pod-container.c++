@@ -159,6 +159,8 @@ kj::Promise<void> PodContainer::watchExit(kj::Promise<ExitStatus> death) {
   alive = false;
   KJ_IF_MAYBE (start, starting) co_await start->addBranch();
 
+  usage = nullptr;
+
   // Whatever goes wrong with the rest, the exit is told.
   co_await endCgroup().catch_([this](kj::Exception&& exception) {
     KJ_LOG(ERROR, "cannot end the processes a container left", id, exception);
@@ -305,6 +307,22 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::reopenLog() {
   return stdio->reopenLog();
 }
 
+kj::Maybe<FailureValue> PodContainer::updateResources(Resources::Reader resources,
+                                                      kj::Maybe<int32_t> oomScoreAdj) {
+  constexpr auto STEP = "change the limits of container"_kj;
+  if (removed) {
+    return plainFailure(Failure::Code::NOT_FOUND, STEP, id, "it has been removed");
+  }
+  if (!alive) {
+    return plainFailure(Failure::Code::FAILED_PRECONDITION, STEP, id, "it has exited");
+  }
+  KJ_IF_MAYBE (exception,
+               kj::runCatchingExceptions([&]() { cgroup->changeLimits(resources, oomScoreAdj); })) {
+    return failureOf(STEP, id, *exception, Failure::Code::INVALID_ARGUMENT);
+  }
+  return nullptr;
+}
+
 kj::Maybe<FailureValue> PodContainer::refuseUnlessRunning(kj::StringPtr step) const {
   if (removed) {
     return plainFailure(Failure::Code::NOT_FOUND, step, id, "it has been removed");
@@ -371,6 +389,12 @@ void PodContainer::fillState(ContainerState::Builder state) const {
     for (uint i : kj::indices(child->user.groups))
       groups.set(i, child->user.groups[i]);
   }
+}
+
+void PodContainer::fillUsage(ContainerUsage::Builder builder) {
+  if (usage == nullptr) usage.emplace(context.engine.cgroups, cgroupPath, startedAtNs);
+  builder.setId(id);
+  KJ_ASSERT_NONNULL(usage).read(builder.initCgroup());
 }
 
 void PodContainer::fillExit(Exit::Builder builder) const {

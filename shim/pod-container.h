@@ -6,6 +6,7 @@
 #include <kj/refcount.h>
 
 #include "shim/attach-session.h"
+#include "shim/engine/cgroup-usage.h"
 #include "shim/engine/container.h"
 #include "shim/exec-session.h"
 #include "shim/exec-sync.h"
@@ -64,10 +65,14 @@ class PodContainer final : public kj::Refcounted,
   kj::OneOf<kj::AutoCloseFd, FailureValue> exec(ProcessSpec::Reader process, StreamChoice choice);
   kj::OneOf<kj::AutoCloseFd, FailureValue> attach(StreamChoice choice);
   kj::Promise<kj::Maybe<FailureValue>> reopenLog();
+  kj::Maybe<FailureValue> updateResources(Resources::Reader resources,
+                                          kj::Maybe<int32_t> oomScoreAdj);
   kj::Promise<void> remove();
   kj::Maybe<FailureValue> signal(int signal);
 
   void fillState(ContainerState::Builder state) const;
+  // For one that runs.
+  void fillUsage(ContainerUsage::Builder usage);
   void fillExit(Exit::Builder exit) const override;
 
   kj::StringPtr getId() const { return id; }
@@ -117,6 +122,7 @@ class PodContainer final : public kj::Refcounted,
 
   kj::AutoCloseFd dirFd;
   kj::Own<Cgroup> cgroup;
+  kj::Maybe<CgroupUsageReader> usage;  // made when first asked for
   kj::Own<ContainerStdio> stdio;
   kj::Maybe<Prepared> prepared;
 

@@ -110,6 +110,27 @@ void Pod::fillState(PodState::Builder state) const {
     ready[i]->fillState(list[i]);
 }
 
+kj::Maybe<FailureValue> Pod::fillUsage(bool wholePod, Shim::UsageResults::Builder results) {
+  if (!created || removing) {
+    return plainFailure(Failure::Code::FAILED_PRECONDITION, "read the usage of pod", id,
+                        removing ? "it is being removed"_kj : "it has not been created"_kj);
+  }
+  kj::Vector<kj::Own<PodContainer>> running;
+  for (auto& container : all()) {
+    if (container->livePidfd() != nullptr) running.add(kj::mv(container));
+  }
+  auto list = results.initContainers(running.size());
+  for (uint i : kj::indices(running))
+    running[i]->fillUsage(list[i]);
+  if (!wholePod) return nullptr;
+  if (usage == nullptr) {
+    usage.emplace(shimContext.engine.cgroups, getSpec().getCgroupPath(), podNamespaces.net.get(),
+                  createdAtNs);
+  }
+  KJ_ASSERT_NONNULL(usage).read(results.initPod());
+  return nullptr;
+}
+
 void Pod::writePodRecord() {
   capnp::MallocMessageBuilder message;
   auto record = message.initRoot<ShimRecord>();
@@ -255,6 +276,7 @@ kj::Promise<void> Pod::removeAll() {
   if (created) {
     sessions.clear();
     co_await removePodNamespaces(shimContext.engine, getSpec());
+    usage = nullptr;
     podNamespaces = PodNamespaces();
   }
   KJ_IF_MAYBE (own, cgroup) {

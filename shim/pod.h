@@ -10,6 +10,7 @@
 
 #include "shim/engine/namespaces.h"
 #include "shim/pod-container.h"
+#include "shim/pod-usage.h"
 #include "shim/shim-context.h"
 #include "shim/watchers.h"
 
@@ -28,6 +29,9 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
   kj::Promise<kj::Maybe<FailureValue>> create(PodSpec::Reader spec);
 
   void fillState(PodState::Builder state) const;
+
+  // Of the containers that run, and with `pod` of the pod.
+  kj::Maybe<FailureValue> fillUsage(bool pod, Shim::UsageResults::Builder results);
 
   using Created = kj::OneOf<kj::Own<PodContainer>, FailureValue>;
 
@@ -96,6 +100,7 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
   mutable kj::Own<capnp::MallocMessageBuilder> specMessage;  // getRoot() of a builder is not const
   kj::Maybe<kj::Own<Cgroup>> cgroup;
   PodNamespaces podNamespaces;
+  kj::Maybe<PodUsageReader> usage;  // made when first asked for; borrows of podNamespaces
   bool created = false;
   bool removing = false;
   bool gone = false;

@@ -88,6 +88,13 @@ kj::Promise<void> ShimServer::removePod(RemovePodContext context) {
   writeOutcome(failure, context.getResults().initOutcome());
 }
 
+kj::Promise<void> ShimServer::usage(UsageContext context) {
+  auto results = context.getResults();
+  auto failure = pod.fillUsage(context.getParams().getPod(), results);
+  writeOutcome(failure, results.initOutcome());
+  co_return;
+}
+
 kj::Promise<void> ShimServer::portForward(PortForwardContext context) {
   auto results = context.getResults();
   answerWithSession([&]() { return pod.portForward(); }, "forward ports of pod"_kj, pod.getId(),

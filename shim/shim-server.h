@@ -20,6 +20,7 @@ class ShimServer final : public Shim::Server {
   kj::Promise<void> watch(WatchContext context) override;
   kj::Promise<void> descriptors(DescriptorsContext context) override;
   kj::Promise<void> removePod(RemovePodContext context) override;
+  kj::Promise<void> usage(UsageContext context) override;
   kj::Promise<void> portForward(PortForwardContext context) override;
 
  private:

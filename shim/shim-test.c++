@@ -85,6 +85,33 @@ TEST_F(ShimTest, TheRecordOnDiskSaysWhatTheStateSays) {
   EXPECT_EQ(record.getPod().getContainers()[0].getExit().getCode(), 3);
 }
 
+TEST_F(ShimTest, LimitsChangeUntilTheContainerHasExited) {
+  createPod();
+  auto container = create("a", "sleep 1000");
+  auto change = [&](kj::StringPtr cpus) {
+    auto request = container.updateResourcesRequest();
+    request.initResources().setCpusetCpus(cpus);
+    request.setOomScoreAdj(800);
+    request.setSetOomScoreAdj(true);
+    return await(request.send());
+  };
+  expectDone(change("0").getOutcome());
+  start(container);
+  expectDone(change("0").getOutcome());
+  auto pid = await(container.stateRequest().send()).getState().getPid();
+  EXPECT_EQ(readFile("/proc/" + std::to_string(pid) + "/oom_score_adj"), "800\n");
+
+  auto refused = change("4000");
+  expectFailed(refused.getOutcome(), Failure::Code::INVALID_ARGUMENT);
+  std::string message = refused.getOutcome().getFailed().getMessage().cStr();
+  EXPECT_NE(message.find("cpuset.cpus"), std::string::npos) << message;
+
+  await(container.stopRequest().send());
+  expectFailed(change("0").getOutcome(), Failure::Code::FAILED_PRECONDITION);
+  await(container.removeRequest().send());
+  expectFailed(change("0").getOutcome(), Failure::Code::NOT_FOUND);
+}
+
 TEST_F(ShimTest, CreationAndStartMayBeRepeated) {
   createPod();
   createPod();

@@ -165,11 +165,88 @@ interface Shim {
   portForward @8 () -> (outcome :Outcome, session :File);
   # A session's socket (session.capnp) for any number of connections into the pod's network namespace.
 
+  usage @9 (pod :Bool) -> (outcome :Outcome, pod :PodUsage, containers :List(ContainerUsage));
+  # What the pod's running containers use, and with `pod` what the pod as a whole does: read from the
+  # kernel for this call. What the kernel does not count on this machine is unknown, not a failure.
+
   struct Descriptor {
     name @0 :Text;
     # "<container id>/stdout", ".../stderr", ".../stdin", ".../pty", ".../pidfd".
     file @1 :File;
   }
+}
+
+const unknown :UInt64 = 0xffffffffffffffff;
+# In place of a number that the kernel does not give, or of a limit that is not set.
+
+struct CgroupUsage {
+  # Of a cgroup with all below it.
+
+  timeNs @0 :Int64;
+  # CLOCK_REALTIME when it was read; never before that of an earlier answer.
+
+  cpuNs @1 :UInt64 = .unknown;
+  # Since the cgroup was made, all CPUs together.
+
+  cpuNsPerSecond @2 :UInt64 = .unknown;
+  # Since the last answer that is a second old or older; at first since the container's start.
+
+  memoryBytes @3 :UInt64 = .unknown;
+  workingSetBytes @4 :UInt64 = .unknown;
+  # Without the file pages that were not used lately.
+
+  memoryLimitBytes @5 :UInt64 = .unknown;
+  anonymousBytes @6 :UInt64 = .unknown;
+  pageFaults @7 :UInt64 = .unknown;
+  majorPageFaults @8 :UInt64 = .unknown;
+  swapBytes @9 :UInt64 = .unknown;
+  swapLimitBytes @10 :UInt64 = .unknown;
+  # Of swap alone, without memory.
+
+  tasks @11 :UInt64 = .unknown;
+  # Processes and threads.
+
+  cpuPressure @12 :Pressure;
+  memoryPressure @13 :Pressure;
+  ioPressure @14 :Pressure;
+  # Null where the kernel has none (PSI).
+}
+
+struct Pressure {
+  # Of PSI: how long tasks waited.
+  some @0 :Line;
+  full @1 :Line;
+
+  struct Line {
+    average10 @0 :Float64;
+    average60 @1 :Float64;
+    average300 @2 :Float64;
+    # Per cent over as many seconds.
+
+    totalUs @3 :UInt64;
+  }
+}
+
+struct ContainerUsage {
+  id @0 :Text;
+  cgroup @1 :CgroupUsage;
+}
+
+struct PodUsage {
+  cgroup @0 :CgroupUsage;
+  # Of the pod's cgroup: its containers and the pod's own.
+
+  interfaces @1 :List(InterfaceUsage);
+  # Of the pod's own network namespace, but for the loopback interface; at most 64 of them. Empty for
+  # a pod on the host's network.
+}
+
+struct InterfaceUsage {
+  name @0 :Data;
+  rxBytes @1 :UInt64;
+  rxErrors @2 :UInt64;
+  txBytes @3 :UInt64;
+  txErrors @4 :UInt64;
 }
 
 interface Watcher {
@@ -229,4 +306,10 @@ interface Container {
   # A session's socket for the container's own streams, from its start on; nothing written earlier is
   # repeated. Any number of them at once. A stream that the container has not got is an
   # invalidArgument. failedPrecondition unless running.
+
+  updateResources @11 (resources :Spec.Resources, oomScoreAdj :Int32, setOomScoreAdj :Bool)
+      -> (outcome :Outcome);
+  # Writes the limits that are set, and lets the others be; with setOomScoreAdj that of every process
+  # of the container. All or nothing: if the kernel refuses one value, everything is as it was, and
+  # the answer is an invalidArgument naming file, value and errno. failedPrecondition once exited.
 }

@@ -6,6 +6,7 @@
 
 #include "snapshot/failure.h"
 #include "supervisor/attempt.h"
+#include "supervisor/call-container.h"
 #include "supervisor/device-lookup.h"
 #include "supervisor/ids.h"
 #include "supervisor/log.h"
@@ -29,19 +30,6 @@ constexpr kj::Duration SLACK = 20 * kj::SECONDS;
 
 // The CRI's limit for each of stdout and stderr: a reply may have 16 MiB in all.
 constexpr uint64_t MAX_EXEC_BYTES = 16'000'000;
-
-// Asks the shim for the container and makes one call to it, in one round trip.
-template <typename Call>
-auto callContainer(shim::Shim::Client shim, kj::StringPtr id, Call&& call) {
-  auto lookup = shim.containerRequest();
-  lookup.setId(id);
-  auto found = lookup.send();
-  auto result = call(found.getContainer()).dropPipeline();
-  return found.then([result = kj::mv(result)](auto found) mutable {
-    requireDone(found.getOutcome());
-    return kj::mv(result);
-  });
-}
 
 void writeRootfs(shim::Rootfs::Builder rootfs, const snapshot::RootfsMount& mount) {
   auto lower = rootfs.initLower(mount.lower.size());

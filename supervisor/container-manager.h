@@ -1,5 +1,6 @@
-// Containers: CreateContainer, StartContainer, StopContainer, RemoveContainer, ExecSync,
-// ReopenContainerLog. What changes a container is a named operation.
+// Containers: CreateContainer, StartContainer, StopContainer, RemoveContainer,
+// UpdateContainerResources, ExecSync, ReopenContainerLog. What changes a container is a named
+// operation.
 #pragma once
 
 #include "supervisor/image-manager.h"
@@ -25,6 +26,10 @@ class ContainerManager {
   kj::Promise<void> remove(kj::StringPtr id);
   // For containers that no client may see any more.
   kj::Promise<void> discard(kj::Own<Container> container);
+
+  // Changes what `change` sets and keeps the rest: in the container's cgroup, all or nothing, then
+  // in its record. FAILED_PRECONDITION once it has exited.
+  kj::Promise<void> updateResources(kj::StringPtr id, Owned<LinuxResources> change);
 
   // No operation: dropping the promise kills what the exec started. `limit` 0 is none.
   kj::Promise<ExecResult> execSync(kj::StringPtr id, kj::Array<kj::String> command,
@@ -55,6 +60,8 @@ class ContainerManager {
   kj::Promise<void> learnState(Container& container, shim::Shim::Client shim);
   kj::Promise<kj::String> carryOutStop(kj::Own<Container> container, kj::Duration grace,
                                        Operation& operation);
+  kj::Promise<kj::String> takeTurnToUpdate(kj::Own<Container> container,
+                                           Owned<LinuxResources> change, Operation& operation);
   kj::Promise<kj::String> takeTurnToRemove(kj::Own<Container> container, Operation& operation);
   kj::Own<Container> getRunning(kj::StringPtr id);
 };

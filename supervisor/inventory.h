@@ -72,6 +72,17 @@ class Container final : public kj::Refcounted {
 
   Turns turns;
 
+  // What it has written to its root file system, as far as it was measured (LayerUsage).
+  struct Layer {
+    uint64_t bytes = 0;
+    uint64_t inodes = 0;
+    int64_t timestampNs = 0;  // CLOCK_REALTIME of the measurement; 0 before the first one
+    kj::TimePoint dueAt = kj::origin<kj::TimePoint>();
+    kj::Maybe<kj::ForkedPromise<void>> measuring;
+    kj::Own<kj::PromiseFulfiller<void>> measured;
+  };
+  Layer layer;
+
  private:
   friend class Inventory;
   mutable kj::Own<Pod> owner;

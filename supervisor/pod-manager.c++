@@ -202,6 +202,20 @@ kj::Promise<kj::String> PodManager::takeTurnToStop(kj::Own<Pod> pod, Operation& 
   co_return kj::String();
 }
 
+kj::Promise<void> PodManager::updateResources(kj::StringPtr id,
+                                              kj::Maybe<Owned<LinuxResources>> overhead,
+                                              kj::Maybe<Owned<LinuxResources>> resources) {
+  auto pod = parts.inventory.getPod(id);
+  auto turn = co_await pod->turns.take();
+  if (pod->stage() != PodStage::READY) {
+    fail(Code::FAILED_PRECONDITION, "pod sandbox ", pod->id(), " is not ready");
+  }
+  parts.inventory.update(*pod, [&](PodRecord::Builder record) {
+    KJ_IF_MAYBE (given, overhead) record.getConfig().setOverhead(given->get());
+    KJ_IF_MAYBE (given, resources) record.getConfig().setResources(given->get());
+  });
+}
+
 kj::Promise<void> PodManager::remove(kj::StringPtr id) {
   KJ_IF_MAYBE (pod, parts.inventory.findPod(id)) {
     return discard(kj::mv(*pod));

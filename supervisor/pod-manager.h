@@ -21,6 +21,10 @@ class PodManager {
   kj::Promise<void> stop(kj::StringPtr id);
   kj::Promise<void> remove(kj::StringPtr id);
 
+  // Remembers what is given; see Runtime. FAILED_PRECONDITION unless the pod is ready.
+  kj::Promise<void> updateResources(kj::StringPtr id, kj::Maybe<Owned<LinuxResources>> overhead,
+                                    kj::Maybe<Owned<LinuxResources>> resources);
+
   // A session's socket for dialing into the pod's network. FAILED_PRECONDITION unless it is ready.
   kj::Promise<kj::AutoCloseFd> portForward(kj::StringPtr id);
 

@@ -33,6 +33,7 @@ RuntimeImpl::RuntimeImpl(Parts& parts, kj::Duration shimDeadline)
       teardown(parts),
       podList(parts, teardown),
       containerList(parts, imageList, teardown),
+      usage(parts),
       reconciler(parts, teardown, podList, containerList, shimDeadline) {}
 
 kj::Promise<RuntimeStatus> RuntimeImpl::status(bool verbose) {
@@ -72,6 +73,12 @@ kj::Promise<void> RuntimeImpl::removePodSandbox(kj::String id) {
   return podList.remove(id);
 }
 
+kj::Promise<void> RuntimeImpl::updatePodSandboxResources(
+    kj::String id, kj::Maybe<Owned<LinuxResources>> overhead,
+    kj::Maybe<Owned<LinuxResources>> resources) {
+  return podList.updateResources(id, kj::mv(overhead), kj::mv(resources));
+}
+
 PodView RuntimeImpl::podSandbox(kj::StringPtr id) {
   return parts.inventory.view(*parts.inventory.getPod(id));
 }
@@ -103,6 +110,11 @@ kj::Promise<void> RuntimeImpl::removeContainer(kj::String id) {
   return containerList.remove(id);
 }
 
+kj::Promise<void> RuntimeImpl::updateContainerResources(kj::String id,
+                                                        Owned<LinuxResources> change) {
+  return containerList.updateResources(id, kj::mv(change));
+}
+
 ContainerView RuntimeImpl::container(kj::StringPtr id) {
   return parts.inventory.view(*parts.inventory.getContainer(id));
 }
@@ -122,6 +134,15 @@ kj::Promise<ExecResult> RuntimeImpl::execSync(kj::String id, kj::Array<kj::Strin
 
 kj::Promise<void> RuntimeImpl::reopenContainerLog(kj::String id) {
   return containerList.reopenLog(id);
+}
+
+kj::Promise<kj::Array<ContainerUsageView>> RuntimeImpl::containerUsage(
+    kj::Array<ContainerView> wanted) {
+  return usage.ofContainers(kj::mv(wanted));
+}
+
+kj::Promise<kj::Array<PodUsageView>> RuntimeImpl::podUsage(kj::Array<PodView> wanted) {
+  return usage.ofPods(kj::mv(wanted));
 }
 
 kj::Promise<kj::AutoCloseFd> RuntimeImpl::exec(kj::String id, kj::Array<kj::String> command,

@@ -8,6 +8,7 @@
 #include "supervisor/pod-teardown.h"
 #include "supervisor/reconcile.h"
 #include "supervisor/runtime.h"
+#include "supervisor/usage-manager.h"
 
 namespace belay::supervisor {
 
@@ -28,6 +29,9 @@ class RuntimeImpl final : public Runtime {
   kj::Promise<kj::String> runPodSandbox(Owned<PodConfig> config, kj::String handler) override;
   kj::Promise<void> stopPodSandbox(kj::String id) override;
   kj::Promise<void> removePodSandbox(kj::String id) override;
+  kj::Promise<void> updatePodSandboxResources(kj::String id,
+                                              kj::Maybe<Owned<LinuxResources>> overhead,
+                                              kj::Maybe<Owned<LinuxResources>> resources) override;
   PodView podSandbox(kj::StringPtr id) override;
   kj::Array<PodView> podSandboxes() override;
 
@@ -36,11 +40,16 @@ class RuntimeImpl final : public Runtime {
   kj::Promise<void> startContainer(kj::String id) override;
   kj::Promise<void> stopContainer(kj::String id, int64_t timeoutSeconds) override;
   kj::Promise<void> removeContainer(kj::String id) override;
+  kj::Promise<void> updateContainerResources(kj::String id, Owned<LinuxResources> change) override;
   ContainerView container(kj::StringPtr id) override;
   kj::Array<ContainerView> containers() override;
   kj::Promise<ExecResult> execSync(kj::String id, kj::Array<kj::String> command,
                                    int64_t timeoutSeconds) override;
   kj::Promise<void> reopenContainerLog(kj::String id) override;
+  kj::Promise<kj::Array<ContainerUsageView>> containerUsage(
+      kj::Array<ContainerView> wanted) override;
+  kj::Promise<kj::Array<PodUsageView>> podUsage(kj::Array<PodView> wanted) override;
+
   kj::Promise<kj::AutoCloseFd> exec(kj::String id, kj::Array<kj::String> command, bool terminal,
                                     StreamSet streams) override;
   kj::Promise<kj::AutoCloseFd> attach(kj::String id, StreamSet streams) override;
@@ -58,6 +67,7 @@ class RuntimeImpl final : public Runtime {
   PodTeardown teardown;
   PodManager podList;
   ContainerManager containerList;
+  UsageManager usage;
   Reconciler reconciler;
 };
 

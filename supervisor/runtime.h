@@ -33,6 +33,27 @@ struct PodView {
   bool ready;
 };
 
+struct FilesystemUsage {
+  int64_t timestampNs;
+  kj::String mountpoint;
+  uint64_t usedBytes;
+  uint64_t inodesUsed;
+};
+
+// What a container that runs uses.
+struct ContainerUsageView {
+  Owned<ContainerRecord> record;
+  Owned<shim::CgroupUsage> usage;
+  kj::Maybe<FilesystemUsage> layer;  // null until it was measured for the first time
+};
+
+// What a pod that is ready uses, and those of its containers that run.
+struct PodUsageView {
+  Owned<PodRecord> record;
+  Owned<shim::PodUsage> usage;
+  kj::Array<ContainerUsageView> containers;
+};
+
 struct ExecResult {
   int exitCode;
   kj::AutoCloseFd output;  // memory file, positioned anywhere: read with pread from 0 to its size
@@ -67,13 +88,6 @@ struct RuntimeStatus {
   kj::String configJson;  // verbose info "config"
 };
 
-struct FilesystemUsage {
-  int64_t timestampNs;
-  kj::String mountpoint;
-  uint64_t usedBytes;
-  uint64_t inodesUsed;
-};
-
 struct PullCredentials {
   kj::String username, password, auth, serverAddress, identityToken, registryToken;
 };
@@ -91,6 +105,11 @@ class Runtime {
   virtual kj::Promise<kj::String> runPodSandbox(Owned<PodConfig> config, kj::String handler) = 0;
   virtual kj::Promise<void> stopPodSandbox(kj::String id) = 0;
   virtual kj::Promise<void> removePodSandbox(kj::String id) = 0;
+  // Remembers the pod's resources, those that are given, in place of the earlier ones. Nothing is
+  // written to the pod's cgroup: whoever calls this owns it and has done so.
+  virtual kj::Promise<void> updatePodSandboxResources(
+      kj::String id, kj::Maybe<Owned<LinuxResources>> overhead,
+      kj::Maybe<Owned<LinuxResources>> resources) = 0;
   virtual PodView podSandbox(kj::StringPtr id) = 0;
   virtual kj::Array<PodView> podSandboxes() = 0;
 
@@ -101,12 +120,22 @@ class Runtime {
   // timeoutSeconds 0 kills at once; negative counts as 0.
   virtual kj::Promise<void> stopContainer(kj::String id, int64_t timeoutSeconds) = 0;
   virtual kj::Promise<void> removeContainer(kj::String id) = 0;
+  // Changes what `change` sets (not 0, not empty), in all or, on failure, in nothing.
+  virtual kj::Promise<void> updateContainerResources(kj::String id,
+                                                     Owned<LinuxResources> change) = 0;
   virtual ContainerView container(kj::StringPtr id) = 0;
   virtual kj::Array<ContainerView> containers() = 0;
   // timeoutSeconds 0: no limit. A time-out is DEADLINE_EXCEEDED.
   virtual kj::Promise<ExecResult> execSync(kj::String id, kj::Array<kj::String> command,
                                            int64_t timeoutSeconds) = 0;
   virtual kj::Promise<void> reopenContainerLog(kj::String id) = 0;
+
+  // --- usage
+  // What is wanted and does not run (is not ready) is left out, as is what a shim does not tell
+  // within two seconds. In no order.
+  virtual kj::Promise<kj::Array<ContainerUsageView>> containerUsage(
+      kj::Array<ContainerView> wanted) = 0;
+  virtual kj::Promise<kj::Array<PodUsageView>> podUsage(kj::Array<PodView> wanted) = 0;
 
   // --- streams: each gives a session's socket to the pod's shim (shim/session.capnp)
   virtual kj::Promise<kj::AutoCloseFd> exec(kj::String id, kj::Array<kj::String> command,

@@ -3,7 +3,8 @@
 #include <kj/debug.h>
 
 #include "shim/engine/cgroup.h"
-#include "shim/engine/text-file.h"
+#include "shim/engine/limit-files.h"
+#include "shim/engine/oom-scores.h"
 
 namespace belay::shim {
 namespace {
@@ -27,8 +28,21 @@ uint64_t weightOfShares(uint64_t shares) {
 // Writes control files of one cgroup, each in the hierarchy that has its controller.
 class LimitWriter {
  public:
-  LimitWriter(const CgroupHierarchies& hierarchies, kj::StringPtr path)
-      : hierarchies(hierarchies), path(path.slice(1)) {}
+  LimitWriter(const CgroupHierarchies& hierarchies, LimitFiles& files)
+      : hierarchies(hierarchies), files(files) {}
+
+  void all(Resources::Reader resources) {
+    cpu(resources);
+    memory(resources);
+    cpuset(resources.getCpusetCpus(), resources.getCpusetMems());
+    pids(resources.getPidsLimit());
+    hugepages(resources.getHugepageLimits());
+    unified(resources.getUnified());
+  }
+
+ private:
+  const CgroupHierarchies& hierarchies;
+  LimitFiles& files;
 
   void cpu(Resources::Reader resources) {
     auto shares = resources.getCpuShares();
@@ -37,14 +51,14 @@ class LimitWriter {
     if (shares == 0 && quota == 0 && period == 0) return;
     auto& hierarchy = controller("cpu");
     if (isV1(hierarchy)) {
-      if (shares > 0) write(hierarchy, "cpu.shares", kj::str(shares));
-      if (period > 0) write(hierarchy, "cpu.cfs_period_us", kj::str(period));
-      if (quota != 0) write(hierarchy, "cpu.cfs_quota_us", kj::str(quota));
+      if (shares > 0) files.write(hierarchy, "cpu.shares", kj::str(shares));
+      inEitherOrder(hierarchy, "cpu.cfs_period_us", period == 0 ? kj::String() : kj::str(period),
+                    "cpu.cfs_quota_us", quota == 0 ? kj::String() : kj::str(quota));
     } else {
-      if (shares > 0) write(hierarchy, "cpu.weight", kj::str(weightOfShares(shares)));
+      if (shares > 0) files.write(hierarchy, "cpu.weight", kj::str(weightOfShares(shares)));
       if (quota == 0 && period == 0) return;
       if (period == 0) period = DEFAULT_CPU_PERIOD_US;
-      write(hierarchy, "cpu.max", kj::str(numberOrMax(quota == 0 ? -1 : quota), " ", period));
+      files.write(hierarchy, "cpu.max", kj::str(numberOrMax(quota == 0 ? -1 : quota), " ", period));
     }
   }
 
@@ -54,27 +68,24 @@ class LimitWriter {
     if (limit == 0 && total == 0) return;
     auto& hierarchy = controller("memory");
     if (isV1(hierarchy)) {
-      memoryV1(hierarchy, limit, total);
+      // Memory may never exceed memory and swap together. A kernel without swap accounting has no
+      // file for the sum, and nothing to limit.
+      bool countsSwap = files.has(hierarchy, "memory.memsw.limit_in_bytes");
+      inEitherOrder(hierarchy, "memory.limit_in_bytes", limit == 0 ? kj::String() : kj::str(limit),
+                    "memory.memsw.limit_in_bytes",
+                    total == 0 || !countsSwap ? kj::String() : kj::str(total));
     } else {
-      if (limit != 0) write(hierarchy, "memory.max", numberOrMax(limit));
-      if (total == 0) return;
-      KJ_REQUIRE(total < 0 || (limit > 0 && total >= limit),
-                 "The limit of memory and swap is below that of memory.", total, limit);
-      auto swap = kj::str(path, "/memory.swap.max");
-      int error =
-          tryWriteTextFile(hierarchy.root, swap, numberOrMax(total < 0 ? -1 : total - limit));
-      // A kernel without swap accounting has no file, and nothing to limit.
-      if (error != 0 && error != ENOENT) KJ_FAIL_SYSCALL("write", error, swap, total - limit);
+      memoryV2(hierarchy, limit, total);
     }
   }
 
   void cpuset(kj::StringPtr cpus, kj::StringPtr mems) {
-    if (cpus.size() > 0) write(controller("cpuset"), "cpuset.cpus", cpus);
-    if (mems.size() > 0) write(controller("cpuset"), "cpuset.mems", mems);
+    if (cpus.size() > 0) files.write(controller("cpuset"), "cpuset.cpus", cpus);
+    if (mems.size() > 0) files.write(controller("cpuset"), "cpuset.mems", mems);
   }
 
   void pids(int64_t limit) {
-    if (limit != 0) write(controller("pids"), "pids.max", numberOrMax(limit));
+    if (limit != 0) files.write(controller("pids"), "pids.max", numberOrMax(limit));
   }
 
   void hugepages(capnp::List<Resources::HugepageLimit>::Reader limits) {
@@ -83,10 +94,11 @@ class LimitWriter {
       // The kubelet sends a limit for every page size, mostly 0, to every machine: one whose kernel
       // cannot account for huge pages here is not told by a failing container.
       KJ_IF_MAYBE (hierarchy, hierarchies.withController("hugetlb")) {
-        auto file = kj::str(path, "/hugetlb.", limit.getPageSize(),
-                            isV1(*hierarchy) ? ".limit_in_bytes" : ".max");
-        int error = tryWriteTextFile(hierarchy->root, file, kj::str(limit.getLimitBytes()));
-        if (error != 0 && error != ENOENT) KJ_FAIL_SYSCALL("write", error, file);
+        auto file =
+            kj::str("hugetlb.", limit.getPageSize(), isV1(*hierarchy) ? ".limit_in_bytes" : ".max");
+        if (files.has(*hierarchy, file)) {
+          files.write(*hierarchy, file, kj::str(limit.getLimitBytes()));
+        }
       }
     }
   }
@@ -97,13 +109,9 @@ class LimitWriter {
         KJ_REQUIRE_NONNULL(hierarchies.unified(), "This machine has no v2 cgroup hierarchy.");
     for (auto key : keys) {
       checkComponent(key.getKey());
-      write(hierarchy, key.getKey(), key.getValue());
+      files.write(hierarchy, key.getKey(), key.getValue());
     }
   }
-
- private:
-  const CgroupHierarchies& hierarchies;
-  kj::StringPtr path;
 
   static bool isV1(const Hierarchy& hierarchy) {
     return hierarchy.version == Hierarchy::Version::V1;
@@ -119,38 +127,61 @@ class LimitWriter {
                               "This machine has no such cgroup controller.", name);
   }
 
-  void write(const Hierarchy& hierarchy, kj::StringPtr file, kj::StringPtr value) {
-    writeTextFile(hierarchy.root, kj::str(path, "/", file), value);
+  // Two limits that the kernel compares with each other (or their ratio with the parent's) at every
+  // moment: which one is written first depends on whether they grow or shrink. Empty: not set.
+  void inEitherOrder(const Hierarchy& hierarchy, kj::StringPtr first, kj::StringPtr firstValue,
+                     kj::StringPtr second, kj::StringPtr secondValue) {
+    int error = firstValue.size() == 0 ? 0 : files.tryWrite(hierarchy, first, firstValue);
+    if (error != 0 && (error != EINVAL || secondValue.size() == 0)) {
+      kj::throwFatalException(files.refusal(first, firstValue, error));
+    }
+    if (secondValue.size() > 0) files.write(hierarchy, second, secondValue);
+    if (error != 0) files.write(hierarchy, first, firstValue);
   }
 
-  // Memory may never exceed memory and swap together, in any moment: which one is written first
-  // depends on whether they grow or shrink.
-  void memoryV1(const Hierarchy& hierarchy, int64_t limit, int64_t total) {
-    auto limitFile = kj::str(path, "/memory.limit_in_bytes");
-    auto totalFile = kj::str(path, "/memory.memsw.limit_in_bytes");
-    auto writeTotal = [&]() {
-      if (total == 0) return;
-      int error = tryWriteTextFile(hierarchy.root, totalFile, kj::str(total));
-      if (error != 0 && error != ENOENT) KJ_FAIL_SYSCALL("write", error, totalFile, total);
-    };
-    int error = limit == 0 ? 0 : tryWriteTextFile(hierarchy.root, limitFile, kj::str(limit));
-    if (error == 0) return writeTotal();
-    if (error != EINVAL || total == 0) KJ_FAIL_SYSCALL("write", error, limitFile, limit);
-    writeTotal();
-    writeTextFile(hierarchy.root, limitFile, kj::str(limit));
+  void memoryV2(const Hierarchy& hierarchy, int64_t limit, int64_t total) {
+    KJ_REQUIRE(total <= 0 || (limit > 0 && total >= limit),
+               "The limit of memory and swap is below that of memory.", total, limit);
+    if (limit > 0 && files.isReversible()) makeRoom(hierarchy, limit);
+    if (limit != 0) files.write(hierarchy, "memory.max", numberOrMax(limit));
+    // A kernel without swap accounting has no file, and nothing to limit.
+    if (total == 0 || !files.has(hierarchy, "memory.swap.max")) return;
+    files.write(hierarchy, "memory.swap.max", numberOrMax(total < 0 ? -1 : total - limit));
+  }
+
+  // v1 refuses a limit below what is in use and cannot be reclaimed; v2 kills for it. As on v1:
+  // what can be is reclaimed first, which is what lowering memory.high does, and the rest is a
+  // refusal.
+  void makeRoom(const Hierarchy& hierarchy, int64_t limit) {
+    uint64_t most = limit;
+    if (files.readNumber(hierarchy, "memory.current") <= most) return;
+    auto high = files.readNumber(hierarchy, "memory.high");
+    if (high > most) files.write(hierarchy, "memory.high", kj::str(most));
+    auto used = files.readNumber(hierarchy, "memory.current");
+    if (used > most) {
+      auto detail = kj::str(used, " bytes are in use and cannot be freed");
+      kj::throwFatalException(files.refusal("memory.max", kj::str(most), EBUSY, detail));
+    }
+    if (high > most) {
+      files.write(hierarchy, "memory.high", high == UINT64_MAX ? kj::str("max") : kj::str(high));
+    }
   }
 };
 
 }  // namespace
 
 void Cgroup::limit(Resources::Reader resources) {
-  LimitWriter writer(hierarchies, path);
-  writer.cpu(resources);
-  writer.memory(resources);
-  writer.cpuset(resources.getCpusetCpus(), resources.getCpusetMems());
-  writer.pids(resources.getPidsLimit());
-  writer.hugepages(resources.getHugepageLimits());
-  writer.unified(resources.getUnified());
+  LimitFiles files(path.slice(1), LimitFiles::PutBack::NEVER);
+  LimitWriter(hierarchies, files).all(resources);
+}
+
+void Cgroup::changeLimits(Resources::Reader resources, kj::Maybe<int32_t> oomScoreAdj) {
+  LimitFiles files(path.slice(1), LimitFiles::PutBack::UNLESS_KEPT);
+  LimitWriter(hierarchies, files).all(resources);
+  KJ_IF_MAYBE (score, oomScoreAdj) {
+    changeOomScores(*this, *score);
+  }
+  files.keep();
 }
 
 }  // namespace belay::shim

@@ -7,8 +7,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "shim/engine/cgroup-devices.h"
 #include "shim/engine/engine-test-fixture.h"
+#include "shim/engine/limit-files.h"
 #include "shim/engine/text-file.h"
 
 namespace belay::shim {
@@ -80,6 +83,125 @@ TEST_F(CgroupTest, HasItsLimits) {
   resources.setMemorySwapLimitBytes(32 << 20);
   cgroup->limit(resources);
   EXPECT_EQ(fileOf("memory", "memory.limit_in_bytes", "memory.max"), "33554432\n");
+}
+
+TEST_F(CgroupTest, AChangeLeavesWhatItDoesNotSet) {
+  auto resources = containerSpec().initResources();
+  resources.setCpuShares(512);
+  resources.setMemoryLimitBytes(64 << 20);
+  resources.setMemorySwapLimitBytes(64 << 20);
+  cgroup->limit(resources);
+
+  auto change = containerSpec().initResources();
+  change.setMemoryLimitBytes(128 << 20);
+  change.setMemorySwapLimitBytes(128 << 20);
+  cgroup->changeLimits(change, nullptr);
+  EXPECT_EQ(fileOf("memory", "memory.limit_in_bytes", "memory.max"), "134217728\n");
+  auto shares = fileOf("cpu", "cpu.shares", "cpu.weight");
+  EXPECT_TRUE(shares == "512\n" || shares == "20\n") << shares.cStr();
+  change.setMemoryLimitBytes(32 << 20);
+  change.setMemorySwapLimitBytes(32 << 20);
+  cgroup->changeLimits(change, nullptr);
+  EXPECT_EQ(fileOf("memory", "memory.limit_in_bytes", "memory.max"), "33554432\n");
+}
+
+TEST_F(CgroupTest, AChangeThatIsRefusedInPartIsUndoneWhole) {
+  auto resources = containerSpec().initResources();
+  resources.setCpuShares(512);
+  resources.setCpuQuotaUs(20'000);
+  resources.setCpuPeriodUs(50'000);
+  resources.setMemoryLimitBytes(64 << 20);
+  resources.setMemorySwapLimitBytes(64 << 20);
+  resources.setCpusetCpus("0");
+  cgroup->limit(resources);
+  auto state = [&]() {
+    return kj::str(fileOf("cpu", "cpu.shares", "cpu.weight"),
+                   fileOf("cpu", "cpu.cfs_quota_us", "cpu.max"),
+                   fileOf("cpu", "cpu.cfs_period_us", "cpu.max"),
+                   fileOf("memory", "memory.limit_in_bytes", "memory.max"),
+                   fileOf("memory", "memory.memsw.limit_in_bytes", "memory.swap.max"),
+                   fileOf("cpuset", "cpuset.cpus", "cpuset.cpus"));
+  };
+  auto before = state();
+
+  auto change = containerSpec().initResources();
+  change.setCpuShares(1024);
+  change.setCpuQuotaUs(100'000);
+  change.setCpuPeriodUs(200'000);
+  change.setMemoryLimitBytes(256 << 20);
+  change.setMemorySwapLimitBytes(512 << 20);
+  change.setCpusetCpus("4000");
+  try {
+    cgroup->changeLimits(change, nullptr);
+    FAIL() << "there are not so many CPUs";
+  } catch (const kj::Exception& e) {
+    EXPECT_NE(strstr(e.getDescription().cStr(), "\"4000\" for cpuset.cpus"), nullptr)
+        << e.getDescription().cStr();
+  }
+  EXPECT_STREQ(state().cStr(), before.cStr());
+
+  change.setCpusetCpus("0");
+  cgroup->changeLimits(change, nullptr);
+  EXPECT_STRNE(state().cStr(), before.cStr());
+}
+
+TEST_F(CgroupTest, AMemoryLimitBelowWhatIsInUseIsRefusedAndKillsNobody) {
+  auto resources = containerSpec().initResources();
+  resources.setMemoryLimitBytes(64 << 20);
+  resources.setMemorySwapLimitBytes(64 << 20);
+  cgroup->limit(resources);
+  setScript(containerSpec().getProcess(),
+            "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo up; sleep 1000; :");
+  auto prepared = prepareWell();
+  EXPECT_TRUE(releaseGate(context, prepared).wait(wait) == nullptr);
+  EXPECT_EQ(readLine(), "up\n");
+
+  auto change = containerSpec().initResources();
+  change.setMemoryLimitBytes(4 << 20);
+  change.setMemorySwapLimitBytes(4 << 20);
+  EXPECT_THROW(cgroup->changeLimits(change, nullptr), kj::Exception);
+  EXPECT_EQ(fileOf("memory", "memory.limit_in_bytes", "memory.max"), "67108864\n");
+  EXPECT_EQ(cgroup->oomKills(), 0);
+  EXPECT_FALSE(cgroup->empty());
+  cgroup->kill();
+  waitFor(prepared.pidfd);
+}
+
+TEST_F(CgroupTest, OomScoresOfAllProcessesChangeOrNone) {
+  setScript(containerSpec().getProcess(),
+            "sleep 1000 & sh -c 'echo 321 > /proc/self/oom_score_adj; echo up; exec sleep 1000'");
+  auto prepared = prepareWell();
+  EXPECT_TRUE(releaseGate(context, prepared).wait(wait) == nullptr);
+  EXPECT_EQ(readLine(), "up\n");
+  auto scores = [&]() {
+    kj::Vector<kj::String> all;
+    for (auto pid : cgroup->pids())
+      all.add(readTextFile(AT_FDCWD, kj::str("/proc/", pid, "/oom_score_adj")));
+    std::sort(all.begin(), all.end());
+    return kj::strArray(all, "");
+  };
+  auto before = scores();
+  EXPECT_NE(strstr(before.cStr(), "321\n"), nullptr) << before.cStr();
+  auto nothing = containerSpec().initResources();
+  EXPECT_THROW(cgroup->changeLimits(nothing, 1001), kj::Exception);
+  EXPECT_STREQ(scores().cStr(), before.cStr());
+  cgroup->changeLimits(nothing, 700);
+  EXPECT_EQ(scores(), "700\n700\n");
+  cgroup->kill();
+  waitFor(prepared.pidfd);
+}
+
+TEST(LimitFiles, WhatIsPutBackIsTheDevicesOwnLine) {
+  auto only = [](kj::StringPtr file, kj::StringPtr contents, kj::StringPtr value) {
+    return kj::strArray(formerLines(file, contents, value), "|");
+  };
+  EXPECT_EQ(only("memory.max", "1024\n", "max"), "1024");
+  EXPECT_EQ(only("cpuset.cpus", "\n", "0-1"), "\n");
+  EXPECT_EQ(only("io.weight", "default 100\n8:0 200\n", "300"), "default 100");
+  EXPECT_EQ(only("io.weight", "default 100\n8:0 200\n", "8:0 300"), "8:0 200");
+  EXPECT_EQ(only("io.weight", "default 100\n", "8:0 300"), "8:0 default");
+  EXPECT_EQ(only("io.max", "8:0 rbps=1 wbps=max riops=max wiops=max\n", "8:16 rbps=2"),
+            "8:16 rbps=max wbps=max riops=max wiops=max");
 }
 
 TEST_F(CgroupTest, HugePageLimitsOfAPageSizeThatIsNotThereAreIgnored) {

@@ -41,8 +41,14 @@ class Cgroup {
   // everywhere else it is this one. `name` is one path component.
   kj::Own<Cgroup> createChild(kj::StringPtr name);
 
-  // Writes the limits that are set; the others stay. Throws naming the file and the value.
+  // Writes the limits that are set; the others stay. Throws naming the file, the value and the
+  // errno; what was written before it then stays, too, so this is for a new cgroup.
   void limit(Resources::Reader resources);
+
+  // The same for one in use, with the oom_score_adj (-1000 to 1000) of every process in it and
+  // below, all or nothing: after a failure everything is as it was. A memory limit below what is in
+  // use and cannot be reclaimed is a failure, on v2 as on v1.
+  void changeLimits(Resources::Reader resources, kj::Maybe<int32_t> oomScoreAdj);
 
   // Allows the devices and those every container has (null, zero, full, random, urandom, tty,
   // ptys), and nothing else, unless allDevices. Must come before the first process joins.

@@ -10,26 +10,31 @@
 
 namespace belay::shim {
 
-kj::Maybe<kj::String> readTextFileIfExists(int directory, kj::StringPtr path, size_t maxBytes) {
-  int fd;
-  KJ_SYSCALL_HANDLE_ERRORS(fd = openat(directory, path.cStr(), O_RDONLY | O_CLOEXEC)) {
-    case ENOENT:
-      return nullptr;
-    default:
-      KJ_FAIL_SYSCALL("openat", error, path);
-  }
+int tryReadTextFile(int directory, kj::StringPtr path, kj::String& text, size_t maxBytes) {
+  int fd = openat(directory, path.cStr(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
   kj::AutoCloseFd file(fd);
-  kj::Vector<char> text;
+  kj::Vector<char> bytes;
   char buffer[4096];
   for (;;) {
-    ssize_t n;
-    KJ_SYSCALL(n = read(file, buffer, sizeof(buffer)), path);
+    ssize_t n = read(file, buffer, sizeof(buffer));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
     if (n == 0) break;
-    KJ_REQUIRE(text.size() + n <= maxBytes, "The file is too large.", path, maxBytes);
-    text.addAll(buffer, buffer + n);
+    KJ_REQUIRE(bytes.size() + n <= maxBytes, "The file is too large.", path, maxBytes);
+    bytes.addAll(buffer, buffer + n);
   }
-  text.add('\0');
-  return kj::String(text.releaseAsArray());
+  bytes.add('\0');
+  text = kj::String(bytes.releaseAsArray());
+  return 0;
+}
+
+kj::Maybe<kj::String> readTextFileIfExists(int directory, kj::StringPtr path, size_t maxBytes) {
+  kj::String text;
+  int error = tryReadTextFile(directory, path, text, maxBytes);
+  if (error == ENOENT) return nullptr;
+  if (error != 0) KJ_FAIL_SYSCALL("read", error, path);
+  return kj::mv(text);
 }
 
 kj::String readTextFile(int directory, kj::StringPtr path, size_t maxBytes) {

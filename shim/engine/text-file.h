@@ -14,6 +14,9 @@ kj::Maybe<kj::String> readTextFileIfExists(int directory, kj::StringPtr path,
 // The same, which must exist.
 kj::String readTextFile(int directory, kj::StringPtr path, size_t maxBytes = 1 << 20);
 
+// The same into `text`. Returns 0 or the errno (of the opening or a read).
+int tryReadTextFile(int directory, kj::StringPtr path, kj::String& text, size_t maxBytes = 1 << 20);
+
 // Writes `text` by one write(2), as the kernel's control files want it. Returns 0 or the errno.
 int tryWriteTextFile(int directory, kj::StringPtr path, kj::StringPtr text);
 

@@ -55,6 +55,56 @@ TEST_F(ResourcesTest, ValuesAreCheckedWithTheirField) {
   expectFailure(Code::INVALID_ARGUMENT, "linux.resources.cpuset_cpus", [&] { fill(); });
 }
 
+TEST_F(ResourcesTest, AChangeSetsWhatItNamesAndKeepsTheRest) {
+  from.setCpuShares(2);
+  from.setCpuQuotaUs(10);
+  from.setCpuPeriodUs(20);
+  from.setMemoryLimitBytes(100);
+  from.setCpusetCpus("0");
+  from.setOomScoreAdj(5);
+  auto keys = from.initUnified(2);
+  keys[0].setKey("memory.high");
+  keys[0].setValue("1");
+  keys[1].setKey("memory.low");
+  keys[1].setValue("2");
+  from.initHugepageLimits(1)[0].setPageSize("2MB");
+
+  auto change = Owned<LinuxResources>::make([](LinuxResources::Builder to) {
+    to.setCpuQuotaUs(30);
+    to.setMemoryLimitBytes(200);
+    auto key = to.initUnified(1)[0];
+    key.setKey("memory.high");
+    key.setValue("3");
+    auto pages = to.initHugepageLimits(1)[0];
+    pages.setPageSize("2MB");
+    pages.setLimitBytes(7);
+  });
+  auto merged = mergeResources(from, change.get());
+  EXPECT_EQ(merged.get().getCpuShares(), 2);
+  EXPECT_EQ(merged.get().getCpuQuotaUs(), 30);
+  EXPECT_EQ(merged.get().getMemoryLimitBytes(), 200);
+  EXPECT_EQ(merged.get().getMemorySwapLimitBytes(), 0);
+  EXPECT_EQ(merged.get().getOomScoreAdj(), 5);
+  ASSERT_EQ(merged.get().getUnified().size(), 2u);
+  EXPECT_EQ(merged.get().getUnified()[0].getKey(), "memory.low");
+  EXPECT_EQ(merged.get().getUnified()[1].getValue(), "3");
+  ASSERT_EQ(merged.get().getHugepageLimits().size(), 1u);
+  EXPECT_EQ(merged.get().getHugepageLimits()[0].getLimitBytes(), 7u);
+
+  // Written is what the change names, and what the kernel wants together with it.
+  fillResources(toMessage.initRoot<shim::Resources>(), merged.get());
+  capnp::MallocMessageBuilder changeMessage;
+  auto written = changeMessage.initRoot<shim::Resources>();
+  fillChange(written, toMessage.getRoot<shim::Resources>(), change.get());
+  EXPECT_EQ(written.getCpuShares(), 0u);
+  EXPECT_EQ(written.getCpuQuotaUs(), 30);
+  EXPECT_EQ(written.getCpuPeriodUs(), 20u);
+  EXPECT_EQ(written.getMemoryLimitBytes(), 200);
+  EXPECT_EQ(written.getMemorySwapLimitBytes(), 200);
+  EXPECT_EQ(written.getCpusetCpus().size(), 0u);
+  EXPECT_EQ(written.getUnified().size(), 1u);
+}
+
 TEST_F(ResourcesTest, UnifiedKeysAreLimitsAndNothingElse) {
   auto pair = from.initUnified(1)[0];
   pair.setValue("max");

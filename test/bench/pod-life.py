@@ -6,7 +6,7 @@ usage: test/bench/pod-life.py --bin DIR [--peer-bin DIR] [--rounds N] [--network
   --bin       belay's programs
   --peer-bin  containerd, containerd-shim-runc-v2 and runc; without it belay runs alone
   --network   pods with a CNI network instead of the host's
-  --pods      how many idle pods the memory is measured with (default 10)
+  --pods      how many idle pods there are when memory and lists are measured (default 10)
   --endpoint  times any running CRI runtime that can pull REF
 
 Both get the same image, limits and order of calls; they take turns pod by pod, so that a noisy machine
@@ -30,6 +30,8 @@ CALLS = [
     "RunPodSandbox", "CreateContainer", "StartContainer", "ready (run+create+start)", "ExecSync",
     "ContainerStatus", "ListContainers", "StopContainer", "RemoveContainer", "StopPodSandbox", "RemovePodSandbox",
 ]
+# With all idle pods there.
+LISTS = ["ListContainerStats", "ListPodSandboxStats", "ListContainers", "ListPodSandbox"]
 EXECS = 5
 
 
@@ -94,6 +96,13 @@ class Subject:
             pods.append(pod)
         return pods
 
+    def list_all(self, count):
+        runtime = self.cri.runtime
+        assert len(self.timed("ListContainerStats", runtime.ListContainerStats).stats) >= count
+        assert len(self.timed("ListPodSandboxStats", runtime.ListPodSandboxStats).stats) >= count
+        self.timed("ListContainers", runtime.ListContainers)
+        self.timed("ListPodSandbox", runtime.ListPodSandbox)
+
     def remove(self, pods):
         for pod in pods:
             self.cri.runtime.StopPodSandbox(pod_sandbox_id=pod)
@@ -129,9 +138,9 @@ def weigh(label, rows):
         print(f"  {label:28} {len(rows):3} x  PSS {pss:9.0f} KiB   private {private:9.0f} KiB")
 
 
-def report(subjects):
+def report(subjects, calls):
     print(f"{'milliseconds':27}" + "".join(f"{s.name + ' p50':>16}{'p90':>9}" for s in subjects) + f"{'ratio':>9}")
-    for call in CALLS:
+    for call in calls:
         row, medians = f"{call:27}", []
         for subject in subjects:
             times = sorted(subject.times[call])
@@ -182,7 +191,7 @@ def main():
                 subject.life(not arguments.network)
         network = "a CNI network" if arguments.network else "the host's network"
         print(f"\n{arguments.rounds} pods each, by turns, in {network}")
-        report(subjects)
+        report(subjects, CALLS)
 
         print(f"\nmemory with {arguments.pods} idle pods")
         idle = [(subject, subject.idle_pods(arguments.pods, not arguments.network)) for subject in subjects]
@@ -193,6 +202,11 @@ def main():
             weigh("containerd", memory("containerd", str(env.folder)))
             weigh("its shim, one per pod", memory("containerd-shim-runc-v2", str(peer.folder)))
             # The other part of a pod there: the process that holds its namespaces.
+        for _ in range(arguments.rounds):
+            for subject in subjects:
+                subject.list_all(arguments.pods)
+        print(f"\nlists with {arguments.pods} idle pods of one container each")
+        report(subjects, LISTS)
         for subject, pods in idle:
             subject.remove(pods)
     finally:
