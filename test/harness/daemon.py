@@ -54,6 +54,7 @@ class Belayd:
         self.socket = self.folder / "belay.sock"
         self.endpoint = f"unix://{self.socket}"
         self.log_path = self.folder / "belayd.log"
+        self.plugins = self.folder / "plugins"  # CNI plug-ins of a test's own; made by the test
         config = self.folder / "config.toml"
         if not config.exists():
             config.write_text("")
@@ -64,6 +65,7 @@ class Belayd:
             "--state", str(self.state),
             "--listen", self.endpoint,
             "--cni-conf-dir", str(cni_conf_dir),
+            "--cni-bin-dir", str(self.plugins),
             "--cni-bin-dir", "/usr/lib/cni",
             "--registry-config", str(registry_config),
             "--cgroup-root", mark,
