@@ -134,6 +134,10 @@ TEST(Security, ContradictionsAreRefused) {
 TEST(Security, NamespacesHaveOnlyTheModesThatMakeSense) {
   EXPECT_EQ(podRefusal([](auto& c) { c.mutable_namespace_options()->set_network(v1::CONTAINER); }),
             "sc.namespace_options.network: must be POD or NODE");
+  EXPECT_EQ(podRefusal([](auto& c) {
+              c.mutable_namespace_options()->mutable_userns_options()->set_mode(v1::TARGET);
+            }),
+            "sc.namespace_options.userns_options.mode: must be POD or NODE");
   EXPECT_EQ(podRefusal([](auto& c) { c.mutable_namespace_options()->set_pid(v1::TARGET); }),
             "sc.namespace_options.pid: TARGET is for containers: a pod has nobody to share with "
             "yet");
@@ -143,29 +147,6 @@ TEST(Security, NamespacesHaveOnlyTheModesThatMakeSense) {
               c.mutable_namespace_options()->set_pid(static_cast<v1::NamespaceMode>(9));
             }),
             "sc.namespace_options.pid: there is no namespace mode 9 in the CRI");
-}
-
-TEST(Security, UserNamespacesNeedOneMappingThatHoldsRoot) {
-  auto withUserns = [](std::function<void(v1::UserNamespace&)> change) {
-    return podRefusal([&](auto& context) {
-      auto& userns = *context.mutable_namespace_options()->mutable_userns_options();
-      userns.set_mode(v1::POD);
-      for (auto* mapping : {userns.add_uids(), userns.add_gids()}) {
-        mapping->set_host_id(65536);
-        mapping->set_length(65536);
-      }
-      change(userns);
-    });
-  };
-  EXPECT_EQ(withUserns([](auto&) {}), "accepted");
-  EXPECT_EQ(withUserns([](auto& userns) { userns.add_uids()->set_length(1); }),
-            "sc.namespace_options.userns_options.uids: must hold exactly one mapping, not 2");
-  EXPECT_EQ(withUserns([](auto& userns) { userns.mutable_gids(0)->set_container_id(1); }),
-            "sc.namespace_options.userns_options.gids: must map the container's id 0");
-  EXPECT_EQ(withUserns([](auto& userns) { userns.set_mode(v1::TARGET); }),
-            "sc.namespace_options.userns_options.mode: must be POD or NODE");
-  EXPECT_EQ(withUserns([](auto& userns) { userns.set_mode(v1::NODE); }),
-            "sc.namespace_options.userns_options: mappings are given, but the mode is NODE");
 }
 
 TEST(Security, NamespacesComeBackAsTheyWereAsked) {

@@ -49,27 +49,9 @@ shim::NamespaceMode podOrNode(v1::NamespaceMode mode, const Field& field) {
   return modeOf(mode, field);
 }
 
-// One range that maps the container's root: what a pod's user namespace needs, and all that the
-// kubelet ever asks for.
-void requireOneMappingWithRoot(const google::protobuf::RepeatedPtrField<v1::IDMapping>& mappings,
-                               const Field& field) {
-  if (mappings.size() != 1) {
-    field.refuse("must hold exactly one mapping, not ", mappings.size());
-  }
-  if (mappings[0].container_id() != 0 || mappings[0].length() == 0) {
-    field.refuse("must map the container's id 0");
-  }
-}
-
 void fillUserNamespace(supervisor::NamespaceOptions::Builder builder,
                        const v1::UserNamespace& options, const Field& field) {
   builder.setUsernsMode(podOrNode(options.mode(), field["mode"]));
-  if (options.mode() == v1::POD) {
-    requireOneMappingWithRoot(options.uids(), field["uids"]);
-    requireOneMappingWithRoot(options.gids(), field["gids"]);
-  } else if (options.uids_size() > 0 || options.gids_size() > 0) {
-    field.refuse("mappings are given, but the mode is NODE");
-  }
   fillIdMappings(builder.initUidMappings(options.uids_size()), options.uids());
   fillIdMappings(builder.initGidMappings(options.gids_size()), options.gids());
 }
