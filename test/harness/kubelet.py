@@ -21,6 +21,7 @@ SYSCTLS = [
 ]
 
 NODE = "belay-node"
+LOG_SIZE = "64Ki"  # of a container's log file, before the kubelet rotates it
 RELIST = 1  # seconds between two looks of the kubelet at all containers (its generic PLEG)
 
 
@@ -51,6 +52,9 @@ def configuration(folder, cgroup_root, endpoint, ports, feature_gates):
         "evictionHard": {"memory.available": "1Mi"},
         "imageGCHighThresholdPercent": 100,
         "podPidsLimit": 500,
+        "containerLogMaxSize": LOG_SIZE,
+        "containerLogMaxFiles": 100,
+        "containerLogMonitorInterval": "3s",
         "crashLoopBackOff": {"maxContainerRestartPeriod": "3s"},
         "featureGates": feature_gates,
     }

@@ -1,5 +1,6 @@
 """Pods while belayd is killed under them, or the kubelet over it: none of them notices."""
 import os
+import signal
 import time
 
 from harness import waiting
@@ -34,6 +35,27 @@ class DeadTest(KubeletCase):
         pod = self.wait_pod("exits", lambda pod: pod["status"]["phase"] == "Failed", "failed")
         ended = statuses(pod)["main"]["state"]["terminated"]
         self.assertEqual((5, "Error"), (ended["exitCode"], ended["reason"]))
+
+    def test_manifests_that_come_and_go_while_the_daemon_is_dead(self):
+        self.run_pod("goes", self.container())
+        pod = self.wait_ready("goes")
+        self.env.daemon.kill()
+        self.kubelet.remove("goes")
+        self.run_pod("comes", self.container())
+        self.wait(lambda: list(self.kubelet.pods()) == ["comes"], "the kubelet has seen both manifests")
+        self.env.daemon.start()
+        self.wait_ready("comes")
+        self.wait(lambda: not self.kubelet.cgroups(pod["metadata"]["uid"]), "the other pod is gone")
+
+    def test_a_pod_whose_shim_was_killed_is_made_anew(self):
+        self.run_pod("orphaned", self.container())
+        before = self.container_id(self.wait_ready("orphaned"))
+        (shim,) = self.env.daemon.shims()
+        os.kill(shim, signal.SIGKILL)
+        pod = self.wait_pod(
+            "orphaned", lambda pod: is_ready(pod) and self.container_id(pod) != before, "runs in another container"
+        )
+        self.assertTrue(statuses(pod)["main"]["lastState"]["terminated"]["containerID"].endswith(before))
 
     def test_the_kubelet_and_the_daemon_both_begin_anew(self):
         self.run_pod("stays", self.container(readinessProbe=exec_probe("true")))

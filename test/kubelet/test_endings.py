@@ -28,6 +28,23 @@ class CrashTest(KubeletCase):
         pod = self.wait_pod("done", lambda pod: pod["status"]["phase"] == "Succeeded", "succeeded")
         self.assertEqual("Completed", statuses(pod)["main"]["state"]["terminated"]["reason"])
 
+    def test_what_cannot_be_started_says_why(self):
+        self.run_pod("no-command", {**self.container(), "command": ["/no/such"]}, restartPolicy="Never")
+        self.run_pod("no-image", self.container() | {"image": f"{self.env.registry.host}/no/such:1"})
+        self.run_pod("no-registry", self.container() | {"image": "127.0.0.1:1/no/such:1"})
+        pod = self.wait_pod("no-command", lambda pod: pod["status"]["phase"] == "Failed", "failed")
+        ended = statuses(pod)["main"]["state"]["terminated"]
+        self.assertEqual("StartError", ended["reason"])
+        self.assertIn("/no/such: No such file or directory", ended["message"])
+        for name, reason in (("no-image", "404"), ("no-registry", "RegistryUnavailable")):
+            pod = self.wait_pod(
+                name, lambda pod: statuses(pod).get("main", {}).get("state", {}).get("waiting", {}).get("message"),
+                "says why it waits",
+            )
+            waiting = statuses(pod)["main"]["state"]["waiting"]
+            self.assertIn(waiting["reason"], ("ErrImagePull", "ImagePullBackOff"), waiting)
+            self.assertIn(reason, waiting["message"])
+
     def test_out_of_memory(self):
         # Pages that are really used: dd's buffer is larger than the limit.
         script, limits = "exec dd if=/dev/zero of=/dev/null bs=64M", {"limits": {"memory": "24Mi"}}

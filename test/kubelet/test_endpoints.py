@@ -1,4 +1,5 @@
 """The kubelet's own endpoints that end in the runtime: logs, and exec and attach, which it passes on by SPDY."""
+import gzip
 import threading
 import urllib.parse
 
@@ -10,6 +11,23 @@ def path_of(what, pod, name="main", **query):
     meta = pod["metadata"]
     query = urllib.parse.urlencode(query, doseq=True)
     return f"/{what}/{meta['namespace']}/{meta['name']}/{name}?{query}"
+
+
+def lines_of_all(folder):
+    """Of a log and those it was before it was rotated; nothing if it is rotated meanwhile."""
+
+    # 0.log.TIME.gz, 0.log.TIME, and 0.log, which is the newest.
+    def files():
+        return sorted(folder.iterdir(), key=lambda path: (path.name == "0.log", path.name))
+
+    before, lines = files(), []
+    for path in before:
+        try:
+            with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as rows:
+                lines += [row.split(" ", 3)[3].strip() for row in rows]
+        except (FileNotFoundError, EOFError):
+            return []
+    return lines if files() == before else []
 
 
 class LogTest(KubeletCase):
@@ -38,6 +56,17 @@ class LogTest(KubeletCase):
         self.assertFalse(reader.is_alive(), "following ends with the container")
         self.assertEqual(7, len(followed[0].splitlines()))
         self.assertIn("line 4", followed[0].splitlines())
+
+    def test_the_kubelets_rotation_loses_no_line(self):
+        script = "n=0; until test -e /tmp/enough; do echo $n; n=$((n + 1)); usleep 500; done; echo end; "
+        self.run_pod("chatters", self.container(script=script + "sleep 1000000 & wait"))
+        pod = self.wait_ready("chatters")
+        folder = self.log_file(pod).parent
+        # The kubelet looks every three seconds.
+        self.wait(lambda: len(list(folder.iterdir())) > 3, "the log was rotated three times")
+        self.env.exec(self.container_id(pod), "touch", "/tmp/enough")
+        *numbers, _ = self.wait(lambda: (rows := lines_of_all(folder))[-1:] == ["end"] and rows, "all is written")
+        self.assertConsecutive([int(number) for number in numbers])
 
     def test_the_log_of_the_one_before(self):
         # The second one stays: the kubelet removes all but the last dead container.

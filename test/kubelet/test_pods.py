@@ -68,16 +68,22 @@ class PodTest(KubeletCase):
             {"name": "disk", "emptyDir": {}}, {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
             self.host_volume(),
         ]
-        mounts = [mounted("disk", "/disk"), mounted("memory", "/memory"), mounted("host", "/host")]
+        mounts = [
+            mounted("disk", "/disk"), mounted("memory", "/memory"), mounted("host", "/host"),
+            mounted("disk", "/part", subPath="a/part"),
+        ]
         writer = self.container(
-            "writer", "echo disk > /disk/file; echo memory > /memory/file; cat /host/from-host > /host/from-pod; "
-            "sleep 1000000 & wait", volumeMounts=mounts,
+            "writer",
+            "for name in disk part memory; do echo $name > /$name/file; done; cat /host/from-host > /host/from-pod; "
+            "sleep 1000000 & wait",
+            volumeMounts=mounts,
         )
         read_only = [{**mounted("host", "/host"), "readOnly": True}, *mounts[:2]]
         reader = self.container(
             "reader",
-            "until test -s /host/from-pod; do sleep 0.05; done; cat /disk/file /memory/file /host/from-pod; echo;"
-            "grep -q '^tmpfs /memory tmpfs' /proc/mounts && echo tmpfs; touch /host/no 2>&1 || echo refused;"
+            "until test -s /host/from-pod; do sleep 0.05; done; "
+            "cat /disk/file /disk/a/part/file /memory/file /host/from-pod; echo; "
+            "grep -q '^tmpfs /memory tmpfs' /proc/mounts && echo tmpfs; touch /host/no 2>&1 || echo refused; "
             "sleep 1000000 & wait",
             volumeMounts=read_only,
         )
@@ -85,8 +91,8 @@ class PodTest(KubeletCase):
         pod = self.wait_ready("volumes")
         self.wait(lambda: "refused" in self.log_lines(pod, "reader"), "the reader is through")
         lines = self.log_lines(pod, "reader")
-        self.assertEqual(["disk", "memory", "hello", "tmpfs"], lines[:4])
-        self.assertIn("Read-only file system", lines[4])
+        self.assertEqual(["disk", "part", "memory", "hello", "tmpfs"], lines[:5])
+        self.assertIn("Read-only file system", lines[5])
         self.assertEqual("hello", (host / "from-pod").read_text())
         self.assertFalse((host / "no").exists())
 
@@ -111,6 +117,13 @@ class PodTest(KubeletCase):
         self.assertEqual(["0", "2000"], folder.split()[2:4])
         user = statuses(pod)["main"]["user"]["linux"]
         self.assertEqual((1000, 3000, [2000, 3000]), (user["uid"], user["gid"], sorted(user["supplementalGroups"])))
+
+    def test_containers_may_share_their_processes(self):
+        other = self.container("other", "sleep 1234567 & wait")
+        looks = "until ps | grep -q '[1]234567'; do sleep 0.05; done; echo seen; sleep 1000000 & wait"
+        self.run_pod("shares", self.container(script=looks), other, shareProcessNamespace=True)
+        pod = self.wait_ready("shares")
+        self.wait(lambda: self.log_lines(pod) == ["seen"], "one container sees the other's process")
 
     def test_the_hosts_network_and_pids(self):
         self.run_pod(
