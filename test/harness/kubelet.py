@@ -25,7 +25,11 @@ LOG_SIZE = "64Ki"  # of a container's log file, before the kubelet rotates it
 RELIST = 1  # seconds between two looks of the kubelet at all containers (its generic PLEG)
 
 
-def configuration(folder, cgroup_root, endpoint, ports, feature_gates):
+# test/kubelet/test_stats.py says what is missing without.
+FEATURE_GATES = {"PodAndContainerStatsFromCRI": True}
+
+
+def configuration(folder, cgroup_root, endpoint, ports):
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -56,7 +60,7 @@ def configuration(folder, cgroup_root, endpoint, ports, feature_gates):
         "containerLogMaxFiles": 100,
         "containerLogMonitorInterval": "3s",
         "crashLoopBackOff": {"maxContainerRestartPeriod": "3s"},
-        "featureGates": feature_gates,
+        "featureGates": FEATURE_GATES,
     }
 
 
@@ -66,7 +70,7 @@ class Kubelet:
     `mark` names its cgroups and is part of `folder`, so that leaks.Baseline sees what it leaves.
     """
 
-    def __init__(self, program, folder, mark, endpoint, feature_gates=None):
+    def __init__(self, program, folder, mark, endpoint):
         self.program, self.folder, self.mark = program, pathlib.Path(folder), mark
         self.manifests = self.folder / "manifests"
         self.manifests.mkdir(parents=True)
@@ -74,9 +78,7 @@ class Kubelet:
         self.log_path = self.folder / "kubelet.log"
         self.port, self.read_only_port = free_port(), free_port()
         (self.folder / "config.json").write_text(
-            json.dumps(
-                configuration(self.folder, f"/{mark}", endpoint, (self.port, self.read_only_port), feature_gates or {})
-            )
+            json.dumps(configuration(self.folder, f"/{mark}", endpoint, (self.port, self.read_only_port)))
         )
         self.process = None
         self._take_machine()
