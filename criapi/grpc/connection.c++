@@ -63,6 +63,10 @@ kj::Promise<void> Connection::readLoop() {
                "the client sends without reading what it is answered");
     if (turn % TURNS_IN_A_ROW == 0) co_await afterPoll();
   }
+  if (session.lastFault().size() > 0) {
+    KJ_LOG(WARNING, "gRPC: closed a connection whose client broke the protocol",
+           session.lastFault());
+  }
 }
 
 kj::Promise<void> Connection::writeLoop() {

@@ -104,6 +104,14 @@ struct Session::Callbacks {
     return guard(userData, [&](Session& self) { self.events.onStreamClosed(streamId, errorCode); });
   }
 
+  static int onInvalidFrame(nghttp2_session*, const nghttp2_frame* frame, int error,
+                            void* userData) {
+    return guard(userData, [&](Session& self) {
+      self.fault = kj::str(nghttp2_strerror(error), " in a frame of type ", frame->hd.type,
+                           " on stream ", frame->hd.stream_id);
+    });
+  }
+
   static ssize_t readReply(nghttp2_session*, int32_t, uint8_t*, size_t length, uint32_t* flags,
                            nghttp2_data_source* dataSource, void* userData) {
     size_t count = 0;
@@ -142,6 +150,8 @@ Session::Session(SessionEvents& events, SessionSettings settings) : events(event
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, &Callbacks::onData);
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, &Callbacks::onFrameSent);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, &Callbacks::onStreamClosed);
+  nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks,
+                                                               &Callbacks::onInvalidFrame);
   nghttp2_session_callbacks_set_send_data_callback(callbacks, &Callbacks::sendReply);
 
   nghttp2_option* options = nullptr;

@@ -74,6 +74,10 @@ class Session {
   // Neither reads nor writes any more: the connection has ended.
   bool isOver() const;
 
+  // The client's last breach of the protocol; empty without one. If it is why the session is over,
+  // nothing came after it.
+  kj::StringPtr lastFault() const { return fault; }
+
   // Frames that wait to be sent.
   size_t queuedFrames() const;
 
@@ -104,6 +108,7 @@ class Session {
   kj::Maybe<kj::Vector<kj::byte>&> output;
   // An exception from `events`, on its way through nghttp2's C frames.
   kj::Maybe<kj::Exception> failure;
+  kj::String fault;
 
   void check(int64_t result, kj::StringPtr what);
   void rethrow();
