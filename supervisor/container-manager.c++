@@ -187,10 +187,7 @@ kj::Promise<void> ContainerManager::removeFromShim(Container& container) {
   lookup.setId(container.id());
   auto found = co_await orLate(parts.timer, SLACK, "the shim's look-up of the container",
                                lookup.send().dropPipeline());
-  if (found.getOutcome().isFailed() &&
-      found.getOutcome().getFailed().getCode() == shim::Failure::Code::NOT_FOUND) {
-    co_return;
-  }
+  if (isNotFound(found.getOutcome())) co_return;
   requireDone(found.getOutcome());
   auto answer = co_await orLate(parts.timer, SLACK, "the shim's removal of the container",
                                 found.getContainer().removeRequest().send().dropPipeline());

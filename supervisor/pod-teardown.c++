@@ -60,17 +60,27 @@ kj::Promise<void> PodTeardown::stopContainers(Pod& pod) {
   co_await killAllWithoutShim(pod);
 }
 
+// Done if the shim has none of that id: its creation was cancelled, or undone.
+kj::Promise<void> PodTeardown::killContainer(shim::Shim::Client shim, kj::StringPtr id) {
+  auto lookup = shim.containerRequest();
+  lookup.setId(id);
+  auto found = lookup.send();
+  auto stop = found.getContainer().stopRequest();
+  stop.setSignal(SIGKILL);
+  stop.setGraceMs(0);
+  auto stopping = stop.send().then([](auto answer) { requireDone(answer.getOutcome()); });
+  auto answer = co_await found;
+  if (isNotFound(answer.getOutcome())) co_return;
+  requireDone(answer.getOutcome());
+  co_await stopping;
+}
+
 kj::Promise<void> PodTeardown::askToStop(Pod& pod) {
   auto shim = co_await pod.client();
   kj::Vector<kj::Promise<void>> stops;
   for (auto& container : parts.inventory.containersOf(pod)) {
     if (container->hasExited()) continue;
-    auto lookup = shim.containerRequest();
-    lookup.setId(container->id());
-    auto stop = lookup.send().getContainer().stopRequest();
-    stop.setSignal(SIGKILL);
-    stop.setGraceMs(0);
-    stops.add(stop.send().then([](auto answer) { requireDone(answer.getOutcome()); }));
+    stops.add(killContainer(shim, container->id()));
   }
   auto all = kj::joinPromises(stops.releaseAsArray());
   co_await orLate(parts.timer, SHIM_LIMIT, "the shim's stop of all containers", kj::mv(all));

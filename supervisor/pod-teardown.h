@@ -36,6 +36,7 @@ class PodTeardown {
 
   kj::Promise<void> stopContainers(Pod& pod);
   kj::Promise<void> askToStop(Pod& pod);
+  static kj::Promise<void> killContainer(shim::Shim::Client shim, kj::StringPtr id);
   kj::Promise<void> killAllWithoutShim(Pod& pod);
   kj::Promise<void> giveGrace(Container& container, int signal, kj::Duration grace);
   kj::Promise<void> releaseNetwork(Pod& pod);

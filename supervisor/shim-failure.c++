@@ -44,6 +44,10 @@ void requireDone(shim::Outcome::Reader outcome) {
   if (outcome.isFailed()) kj::throwFatalException(exceptionOf(outcome.getFailed()));
 }
 
+bool isNotFound(shim::Outcome::Reader outcome) {
+  return outcome.isFailed() && outcome.getFailed().getCode() == shim::Failure::Code::NOT_FOUND;
+}
+
 bool isLostShim(const kj::Exception& exception) {
   return exception.getType() == kj::Exception::Type::DISCONNECTED;
 }

@@ -13,6 +13,9 @@ kj::Exception exceptionOf(shim::Failure::Reader failure);
 // Throws unless the outcome is `done`.
 void requireDone(shim::Outcome::Reader outcome);
 
+// The shim says that there is no such thing.
+bool isNotFound(shim::Outcome::Reader outcome);
+
 // True for a failure of the connection or the shim itself, not of what it was asked to do.
 bool isLostShim(const kj::Exception& exception);
 

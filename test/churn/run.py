@@ -7,6 +7,7 @@ Ends with a count: every pod that went as it should, and one for the host that i
 import argparse
 import pathlib
 import sys
+import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -65,7 +66,10 @@ def main():
     try:
         passed, failed = churn(env, arguments)
         if failed:
-            print(f"belayd's log ends:\n{env.daemon.log_tail(60)}")
+            handle, kept = tempfile.mkstemp(prefix="belayd-", suffix=".log")
+            with open(handle, "wb") as copy:
+                copy.write(env.daemon.log_path.read_bytes())
+            print(f"belayd's log is kept in {kept}")
     finally:
         env.close()
     print(f"{passed} passed, {failed} failed, 0 skipped")
