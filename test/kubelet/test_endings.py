@@ -92,4 +92,4 @@ class StopTest(KubeletCase):
         self.wait(lambda: not self.env.cri.runtime.ListPodSandbox().items, "the kubelet has removed the pod", 150)
         self.assertFalse(self.env.cri.runtime.ListContainers().containers)
         self.assertFalse(self.env.daemon.shims())
-        self.wait(lambda: not self.base.leftovers(), "nothing left", 150)
+        self.base.check(150)
