@@ -1,4 +1,5 @@
 """The base of the tests with a kubelet: one for all of them, on the shared environment's daemon."""
+import gzip
 import json
 import os
 import unittest
@@ -135,3 +136,20 @@ class KubeletCase(case.Case):
         path = self.log_file(pod, name, attempt)
         rows = path.read_text(errors="replace").splitlines() if path.exists() else []
         return [row.split(" ", 3)[3] for row in rows]
+
+    def all_log_lines(self, pod):
+        """Those of `main`'s log and of what it was before it was rotated; none if it is rotated meanwhile."""
+        folder = self.log_file(pod).parent
+
+        # 0.log.TIME.gz, 0.log.TIME, and 0.log, which is the newest.
+        def files():
+            return sorted(folder.iterdir(), key=lambda path: (path.name == "0.log", path.name))
+
+        before, lines = files(), []
+        for path in before:
+            try:
+                with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as rows:
+                    lines += [row.split(" ", 3)[3].strip() for row in rows]
+            except (FileNotFoundError, EOFError):
+                return []
+        return lines if files() == before else []

@@ -86,7 +86,8 @@ class DaemonKilledTest(KubeletCase):
         for name in before:
             pod = self.wait_ready(name)
             self.assertEqual((before[name], 0), (self.container_id(pod), statuses(pod)["main"]["restartCount"]), name)
-            lines = self.assertConsecutive([int(line) for line in self.log_lines(pod)])
+            written = self.wait(lambda: self.all_log_lines(pod), f"{name}'s log is read")
+            lines = self.assertConsecutive([int(line) for line in written])
             self.assertGreater(lines, seconds() * 2, f"{name} went on all the time")
         # What was not needed was not made.
         self.assertEqual(PODS, len(self.env.cri.runtime.ListContainers().containers))

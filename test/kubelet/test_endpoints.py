@@ -1,5 +1,4 @@
 """The kubelet's own endpoints that end in the runtime: logs, and exec and attach, which it passes on by SPDY."""
-import gzip
 import threading
 import urllib.parse
 
@@ -11,23 +10,6 @@ def path_of(what, pod, name="main", **query):
     meta = pod["metadata"]
     query = urllib.parse.urlencode(query, doseq=True)
     return f"/{what}/{meta['namespace']}/{meta['name']}/{name}?{query}"
-
-
-def lines_of_all(folder):
-    """Of a log and those it was before it was rotated; nothing if it is rotated meanwhile."""
-
-    # 0.log.TIME.gz, 0.log.TIME, and 0.log, which is the newest.
-    def files():
-        return sorted(folder.iterdir(), key=lambda path: (path.name == "0.log", path.name))
-
-    before, lines = files(), []
-    for path in before:
-        try:
-            with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as rows:
-                lines += [row.split(" ", 3)[3].strip() for row in rows]
-        except (FileNotFoundError, EOFError):
-            return []
-    return lines if files() == before else []
 
 
 class LogTest(KubeletCase):
@@ -65,7 +47,7 @@ class LogTest(KubeletCase):
         # The kubelet looks every three seconds.
         self.wait(lambda: len(list(folder.iterdir())) > 3, "the log was rotated three times")
         self.env.exec(self.container_id(pod), "touch", "/tmp/enough")
-        *numbers, _ = self.wait(lambda: (rows := lines_of_all(folder))[-1:] == ["end"] and rows, "all is written")
+        *numbers, _ = self.wait(lambda: (rows := self.all_log_lines(pod))[-1:] == ["end"] and rows, "all is written")
         self.assertConsecutive([int(number) for number in numbers])
 
     def test_the_log_of_the_one_before(self):
