@@ -46,7 +46,11 @@ kj::Promise<void> Connection::run() {
   KJ_IF_MAYBE (interval, server.options.keepaliveInterval) {
     serving = serving.exclusiveJoin(keepalive(*interval));
   }
-  return serving;
+  return serving.then([this]() {
+    if (session.lastFault().size() == 0) return;
+    KJ_LOG(WARNING, "gRPC: closed a connection whose client broke the protocol",
+           session.lastFault());
+  });
 }
 
 kj::Promise<void> Connection::readLoop() {
@@ -62,10 +66,6 @@ kj::Promise<void> Connection::readLoop() {
     KJ_REQUIRE(session.queuedFrames() <= maxQueuedFrames,
                "the client sends without reading what it is answered");
     if (turn % TURNS_IN_A_ROW == 0) co_await afterPoll();
-  }
-  if (session.lastFault().size() > 0) {
-    KJ_LOG(WARNING, "gRPC: closed a connection whose client broke the protocol",
-           session.lastFault());
   }
 }
 

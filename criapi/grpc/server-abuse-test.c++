@@ -166,6 +166,33 @@ TEST_F(ServerAbuseTest, SurvivesWhatIsNoHttp2) {
   EXPECT_EQ(server().connectionCount(), 0u);
 }
 
+// What KJ_LOG is given while it lives.
+class LogListener final : public kj::ExceptionCallback {
+ public:
+  std::string text;
+  void logMessage(kj::LogSeverity, const char*, int, int, kj::String&& message) override {
+    text += message.cStr();
+  }
+};
+
+TEST_F(ServerAbuseTest, SaysWhyItClosesTheConnectionOfAClientThatBreaksTheProtocol) {
+  LogListener listener;
+  auto pipe = kj::newTwoWayPipe();
+  server().accept(kj::mv(pipe.ends[0]));
+  // The preface, no settings, and a reset of a stream that was never opened, as grpc's C core sends
+  // it when a call's deadline passes before the call was sent.
+  auto text =
+      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+      "\0\0\0\4\0\0\0\0\0"
+      "\0\0\4\3\0\0\0\0\7\0\0\0\10"_kj;
+  auto writing = pipe.ends[1]->write(text.begin(), text.size());
+  auto reading = pipe.ends[1]->readAllBytes();
+  settle();
+  EXPECT_EQ(server().connectionCount(), 0u);
+  EXPECT_NE(listener.text.find("broke the protocol"), std::string::npos) << listener.text;
+  EXPECT_NE(listener.text.find("frame of type 3 on stream 7"), std::string::npos) << listener.text;
+}
+
 // A regular connection's bytes with each byte changed in turn, or cut there: whatever HTTP/2 makes
 // of it, the server goes on serving others and holds nothing back.
 TEST_F(ServerAbuseTest, SurvivesEveryDamagedByte) {
