@@ -1,7 +1,7 @@
 // A byte stream within the binary messages of a WebSocket.
 #include "criapi/streaming/websocket-tunnel.h"
 
-#include <string.h>
+#include <algorithm>
 
 namespace belay::criapi::streaming {
 namespace {
@@ -16,7 +16,7 @@ class PiecesSource final : public ByteSource {
     while (rest.size() > 0 && filled < buffer.size()) {
       auto piece = rest[0].slice(begin, rest[0].size());
       size_t count = kj::min(piece.size(), buffer.size() - filled);
-      memcpy(buffer.begin() + filled, piece.begin(), count);
+      std::copy_n(piece.begin(), count, buffer.begin() + filled);
       filled += count;
       begin += count;
       if (begin == rest[0].size()) {
@@ -51,7 +51,7 @@ kj::Promise<size_t> WebSocketTunnel::tryRead(void* buffer, size_t minBytes, size
   }
   for (;;) {
     size_t count = kj::min(plain.size() - taken, maxBytes - filled);
-    memcpy(to + filled, plain.begin() + taken, count);
+    std::copy_n(plain.begin() + taken, count, to + filled);
     filled += count;
     taken += count;
     if (filled >= minBytes) co_return filled;
