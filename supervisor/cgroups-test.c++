@@ -101,6 +101,23 @@ TEST_F(CgroupsTest, AShimsHomeIsOutsideOursAndGoesWithAllItsProcesses) {
   EXPECT_TRUE(WIFSIGNALED(status));
 }
 
+TEST_F(CgroupsTest, OneWhoseProcessesAreKilledIsLeftToItsOwner) {
+  auto home = cgroups->makeHome("pod1");
+  if (home.folder.get() < 0) GTEST_SKIP() << "no cgroup v2 hierarchy: processes are not moved";
+  pid_t pid = startIn(home);
+  auto path = kj::str('/', root, "/shims/pod1"), below = kj::str(path, "/keeper");
+  EXPECT_FALSE(cgroups->hasProcess(below));
+  cgroups->move(pid, below);
+  EXPECT_TRUE(cgroups->hasProcess(below));
+  EXPECT_TRUE(cgroups->hasProcess(path));
+  cgroups->killAll(kj::str(path), io.provider->getTimer()).wait(io.waitScope);
+  EXPECT_FALSE(cgroups->hasProcess(path));
+  EXPECT_TRUE(cgroups->exists(below));
+  waitpid(pid, nullptr, 0);
+  home.folder = nullptr;
+  destroy(path);
+}
+
 TEST_F(CgroupsTest, DestroysNestedOnesAndAbsentOnes) {
   auto home = cgroups->makeHome("outer/inner/innermost");
   pid_t pid = startIn(home);
