@@ -1,6 +1,7 @@
 // A cgroup's limits, in the terms of v1 (as the CRI has them) and translated to those of v2.
 #include <errno.h>
 #include <kj/debug.h>
+#include <math.h>
 
 #include "shim/engine/cgroup.h"
 #include "shim/engine/limit-files.h"
@@ -18,11 +19,13 @@ kj::String numberOrMax(int64_t value) {
   return value < 0 ? kj::str("max") : kj::str(value);
 }
 
-// Both scales have 1024 shares and weight 100 as "one's fair part", but are not proportional to
-// each other; this is the formula that the kubelet and every runtime use.
+// v1's scale is 2 to 262144 with 1024 for a process's fair part, v2's 1 to 10000 with 100: this is
+// the curve through the three pairs, in the logarithms of both, that Kubernetes, runc and crun have
+// used since 2025 (the straight line before it gave 39 for 1024).
 uint64_t weightOfShares(uint64_t shares) {
   shares = kj::max(2, kj::min(262144, shares));
-  return 1 + (shares - 2) * 9999 / 262142;
+  double l = log2(shares);
+  return ceil(pow(10, (l * l + 125 * l) / 612 - 7.0 / 34));
 }
 
 // Writes control files of one cgroup, each in the hierarchy that has its controller.

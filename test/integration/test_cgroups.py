@@ -46,7 +46,7 @@ class LimitsTest(Case):
         self.running(cpu_period=50000, cpu_quota=20000, cpu_shares=512)
         self.assertLimit("cpu", ("cpu.cfs_quota_us", "20000"), ("cpu.max", "20000 50000"))
         self.assertLimit("cpu", ("cpu.cfs_period_us", "50000"), ("cpu.max", "20000 50000"))
-        self.assertLimit("cpu", ("cpu.shares", "512"), ("cpu.weight", "20"))
+        self.assertLimit("cpu", ("cpu.shares", "512"), ("cpu.weight", "59"))
 
     def test_cpuset(self):
         container = self.running(cpuset_cpus="0", cpuset_mems="0")

@@ -103,7 +103,7 @@ class SystemdTest(Case):
         _, _, container = self.running(memory_limit_in_bytes=64 << 20, cpu_shares=512, cpu_quota=50000,
                                        unified={"pids.max": "77"})
         folder = cgroups.folder(self.pid(container), "memory")
-        limits = {"memory.max": str(64 << 20), "cpu.weight": "20", "cpu.max": "50000 100000", "pids.max": "77"}
+        limits = {"memory.max": str(64 << 20), "cpu.weight": "59", "cpu.max": "50000 100000", "pids.max": "77"}
         for step in ("daemon-reload", "daemon-reexec"):
             systemctl(step)
             self.assertEqual(limits, {name: (folder / name).read_text().strip() for name in limits}, step)
