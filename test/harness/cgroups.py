@@ -48,3 +48,40 @@ def folder(pid, controller):
         if not controllers and is_v2_alone():
             return ROOT / path[1:]
     raise AssertionError(f"no cgroup hierarchy has {controller}")
+
+
+# --- a kubelet's, whose driver is the runtime's
+
+
+def kubelet_root(mark):
+    """The kubelet's cgroupRoot. With systemd it is the machine's, where kubepods.slice appears."""
+    return "/" if DRIVER == "systemd" else f"/{mark}"
+
+
+def make_kubelet_root(mark):
+    """The root, which has to be there, and its classes of pods, which the kubelet makes itself only in
+    hierarchies that it sets limits in; in the others the runtime would be the first."""
+    if DRIVER == "systemd":
+        return
+    for hierarchy in [ROOT] if is_v2_alone() else [path for path in ROOT.iterdir() if not path.is_symlink()]:
+        for name in ("", "kubepods", "kubepods/burstable", "kubepods/besteffort"):
+            path = hierarchy / mark / name
+            path.mkdir(exist_ok=True)
+            if is_v2_alone():
+                controllers = (path.parent / "cgroup.controllers").read_text().split()
+                (path.parent / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+                continue
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if (path / file).exists():
+                    (path / file).write_text((path.parent / file).read_text())
+
+
+def kubelet_pods(mark, uid=""):
+    """Folders of the pod's cgroup, or of all pods' cgroups. Any may go while they are looked for."""
+    if DRIVER == "systemd":
+        return [path for path in _below(ROOT / "kubepods.slice") if f"-pod{uid.replace('-', '_')}" in path]
+    return [path for path in _below(ROOT) if f"/{mark}/kubepods/" in path and f"/pod{uid}" in path]
+
+
+def _below(top):
+    return [os.path.join(folder, name) for folder, names, _ in os.walk(top) for name in names]

@@ -9,7 +9,7 @@ import signal
 import ssl
 import subprocess
 
-from harness import leaks, waiting
+from harness import cgroups, leaks, waiting
 from harness.registry import free_port
 
 # Where the kubelet writes whatever its configuration says.
@@ -46,7 +46,8 @@ def configuration(folder, cgroup_root, endpoint, ports):
         "fileCheckFrequency": "1s",
         "syncFrequency": "5s",
         "cgroupRoot": cgroup_root,
-        "cgroupDriver": "cgroupfs",
+        # Asked of the runtime; this is what it is without an answer.
+        "cgroupDriver": cgroups.DRIVER,
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,
@@ -78,7 +79,11 @@ class Kubelet:
         self.log_path = self.folder / "kubelet.log"
         self.port, self.read_only_port = free_port(), free_port()
         (self.folder / "config.json").write_text(
-            json.dumps(configuration(self.folder, f"/{mark}", endpoint, (self.port, self.read_only_port)))
+            json.dumps(
+                configuration(
+                    self.folder, cgroups.kubelet_root(mark), endpoint, (self.port, self.read_only_port)
+                )
+            )
         )
         self.process = None
         self._take_machine()
@@ -90,7 +95,7 @@ class Kubelet:
         self.created = [path for path in (DEVICE_PLUGINS, DEVICE_PLUGINS.parent, LOG_LINKS) if not path.exists()]
 
     def start(self, seconds=60):
-        self._make_cgroups()
+        cgroups.make_kubelet_root(self.mark)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -102,19 +107,6 @@ class Kubelet:
             )
         waiting.until(self._serves, "the kubelet answers /pods", seconds)
         return self
-
-    def _make_cgroups(self):
-        """The root, which has to be there, and its classes of pods, which it makes itself only in
-        hierarchies that it sets limits in; in the others the runtime would be the first."""
-        for hierarchy in leaks.CGROUPS.iterdir():
-            if hierarchy.is_symlink():
-                continue
-            for name in ("", "kubepods", "kubepods/burstable", "kubepods/besteffort"):
-                folder = hierarchy / self.mark / name
-                folder.mkdir(exist_ok=True)
-                for file in ("cpuset.cpus", "cpuset.mems"):
-                    if (folder / file).exists():
-                        (folder / file).write_text((folder.parent / file).read_text())
 
     def _serves(self):
         assert self.process.poll() is None, f"the kubelet ended; its log:\n{self.log_tail()}"
@@ -181,7 +173,7 @@ class Kubelet:
 
     def cgroups(self, uid=""):
         """Those of the pod, or of all pods; the last that the kubelet removes of one that has ended."""
-        return [path for path in leaks.cgroups(self.mark) if "/kubepods/" in path and f"/pod{uid}" in path]
+        return cgroups.kubelet_pods(self.mark, uid)
 
     def restart(self):
         """kill -9 and a new one."""

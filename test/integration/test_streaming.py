@@ -80,8 +80,8 @@ class Terminal:
     def __init__(self, command, rows=24, columns=80):
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        # By a program, since a preexec_fn means fork(), for which gRPC 1.51 waits until no stream is open.
+        self.process = subprocess.Popen(["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
         self.seen = b""
 

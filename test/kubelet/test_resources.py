@@ -2,17 +2,8 @@
 import json
 import pathlib
 
-from harness import leaks
+from harness import cgroups
 from harness.kubelet_case import KubeletCase, statuses
-
-
-def cgroup_files(pid, controller):
-    """The folder of a process's cgroup in a v1 hierarchy."""
-    for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, names, path = line.split(":", 2)
-        if controller in names.split(","):
-            return leaks.CGROUPS / controller / path.lstrip("/")
-    raise AssertionError(f"process {pid} is in no {controller} hierarchy")
 
 
 class ResourceTest(KubeletCase):
@@ -20,21 +11,34 @@ class ResourceTest(KubeletCase):
         info = self.env.cri.runtime.ContainerStatus(container_id=self.container_id(pod), verbose=True).info["info"]
         return json.loads(info)["pid"]
 
+    def folders(self, pid, controller):
+        """The cgroups of a container and of its pod."""
+        own = cgroups.folder(pid, controller)
+        return own, own.parent.parent if cgroups.DRIVER == "systemd" else own.parent
+
+    def place(self, quality, pod):
+        """What the paths of a pod's cgroups hold; `quality` is empty for guaranteed ones."""
+        uid = pod["metadata"]["uid"]
+        if cgroups.DRIVER == "systemd":
+            return "/" + "-".join(filter(None, ["kubepods", quality, f"pod{uid.replace('-', '_')}.slice/"]))
+        return "/" + "/".join(filter(None, ["kubepods", quality, f"pod{uid}/"]))
+
     def test_limits_reach_the_kernel_and_the_status(self):
         resources = {"requests": {"cpu": "100m", "memory": "16Mi"}, "limits": {"cpu": "250m", "memory": "48Mi"}}
         self.run_pod("limited", self.container(resources=resources))
         pod = self.wait_ready("limited")
         pid = self.first_process(pod)
 
-        cpu = cgroup_files(pid, "cpu")
-        self.assertIn(f"/kubepods/burstable/pod{pod['metadata']['uid']}/", str(cpu))
-        for folder in (cpu, cpu.parent):
-            self.assertEqual("102", (folder / "cpu.shares").read_text().strip(), folder)
-            self.assertEqual("25000", (folder / "cpu.cfs_quota_us").read_text().strip(), folder)
-        memory = cgroup_files(pid, "memory")
-        for folder in (memory, memory.parent):
-            self.assertEqual(48 << 20, int((folder / "memory.limit_in_bytes").read_text()), folder)
-        self.assertEqual("500", (cgroup_files(pid, "pids").parent / "pids.max").read_text().strip())
+        cpu = self.folders(pid, "cpu")
+        self.assertIn(self.place("burstable", pod), str(cpu[0]))
+        shares, quota = ("cpu.weight", "17"), ("cpu.max", "25000 100000")
+        if not cgroups.is_v2_alone():
+            shares, quota = ("cpu.shares", "102"), ("cpu.cfs_quota_us", "25000")
+        for name, text in (shares, quota):
+            self.assertEqual([text, text], [(folder / name).read_text().strip() for folder in cpu], name)
+        name = "memory.max" if cgroups.is_v2_alone() else "memory.limit_in_bytes"
+        self.assertEqual([48 << 20] * 2, [int((folder / name).read_text()) for folder in self.folders(pid, "memory")])
+        self.assertEqual("500", (self.folders(pid, "pids")[1] / "pids.max").read_text().strip())
         self.assertEqual("Burstable", pod["status"]["qosClass"])
         reported = statuses(pod)["main"]["resources"]
         self.assertEqual(resources, reported)
@@ -46,8 +50,9 @@ class ResourceTest(KubeletCase):
         guaranteed, best_effort = self.wait_ready("guaranteed"), self.wait_ready("best-effort")
         self.assertEqual("Guaranteed", guaranteed["status"]["qosClass"])
         self.assertEqual("BestEffort", best_effort["status"]["qosClass"])
-        self.assertIn("/kubepods/pod", str(cgroup_files(self.first_process(guaranteed), "memory")))
-        self.assertIn("/kubepods/besteffort/pod", str(cgroup_files(self.first_process(best_effort), "memory")))
+        for quality, pod in (("", guaranteed), ("besteffort", best_effort)):
+            folder = cgroups.folder(self.first_process(pod), "memory")
+            self.assertIn(self.place(quality, pod), str(folder))
         self.assertEqual(
             "1000", pathlib.Path(f"/proc/{self.first_process(best_effort)}/oom_score_adj").read_text().strip()
         )
