@@ -99,6 +99,12 @@ TEST(Security, DeprecatedProfileTextsStillCount) {
   EXPECT_EQ(security.get().getApparmor().getKind(), Kind::LOCALHOST);
   EXPECT_EQ(security.get().getApparmor().getLocalhostRef(), "k8s-nginx"_kj);
 
+  context.mutable_apparmor()->set_profile_type(v1::SecurityProfile::Localhost);
+  for (auto name : {"k8s-nginx", "localhost/k8s-nginx"}) {
+    context.mutable_apparmor()->set_localhost_ref(name);
+    EXPECT_EQ(containerSecurity(context).get().getApparmor().getLocalhostRef(), "k8s-nginx"_kj);
+  }
+
   // The message goes before the text.
   context.mutable_seccomp()->set_profile_type(v1::SecurityProfile::Unconfined);
   EXPECT_EQ(containerSecurity(context).get().getSeccomp().getKind(), Kind::UNCONFINED);

@@ -96,6 +96,8 @@ bool isStrict(v1::SupplementalGroupsPolicy policy, const Field& field) {
   return policy == v1::Strict;
 }
 
+constexpr kj::StringPtr LOCALHOST = "localhost/"_kj;
+
 void fillProfile(supervisor::SecurityProfile::Builder builder, const v1::SecurityProfile& profile,
                  const Field& field) {
   using Kind = supervisor::SecurityProfile::Kind;
@@ -106,10 +108,13 @@ void fillProfile(supervisor::SecurityProfile::Builder builder, const v1::Securit
     case v1::SecurityProfile::Unconfined:
       builder.setKind(Kind::UNCONFINED);
       break;
-    case v1::SecurityProfile::Localhost:
+    case v1::SecurityProfile::Localhost: {
+      auto name = requiredText(profile.localhost_ref(), field["localhost_ref"]);
       builder.setKind(Kind::LOCALHOST);
-      builder.setLocalhostRef(requiredText(profile.localhost_ref(), field["localhost_ref"]));
+      // Some clients begin it like the text that this message superseded.
+      builder.setLocalhostRef(name.slice(name.startsWith(LOCALHOST) ? LOCALHOST.size() : 0));
       break;
+    }
     default:
       field["profile_type"].refuse("must be RuntimeDefault, Unconfined or Localhost");
   }
@@ -121,7 +126,6 @@ void fillDeprecatedProfile(supervisor::SecurityProfile::Builder builder, const s
                            const Field& field) {
   using Kind = supervisor::SecurityProfile::Kind;
   auto text = requestText(profile, field);
-  constexpr kj::StringPtr LOCALHOST = "localhost/"_kj;
   if (text == "") return;
   if (text == "runtime/default" || text == "docker/default") {
     builder.setKind(Kind::RUNTIME_DEFAULT);
