@@ -20,8 +20,8 @@ kj::String numberOrMax(int64_t value) {
 }
 
 // v1's scale is 2 to 262144 with 1024 for a process's fair part, v2's 1 to 10000 with 100: this is
-// the curve through the three pairs, in the logarithms of both, that Kubernetes, runc and crun have
-// used since 2025 (the straight line before it gave 39 for 1024).
+// the curve through the three pairs, in the logarithms of both, that runc and crun have used since
+// 2025 (the straight line before it gave 39 for 1024).
 uint64_t weightOfShares(uint64_t shares) {
   shares = kj::max(2, kj::min(262144, shares));
   double l = log2(shares);

@@ -31,11 +31,12 @@ class ResourceTest(KubeletCase):
 
         cpu = self.folders(pid, "cpu")
         self.assertIn(self.place("burstable", pod), str(cpu[0]))
-        shares, quota = ("cpu.weight", "17"), ("cpu.max", "25000 100000")
+        # A pod's weight is the kubelet's own reckoning, which is not that of the runtimes.
+        shares, quota = ("cpu.weight", ["17", "4"]), ("cpu.max", ["25000 100000"] * 2)
         if not cgroups.is_v2_alone():
-            shares, quota = ("cpu.shares", "102"), ("cpu.cfs_quota_us", "25000")
-        for name, text in (shares, quota):
-            self.assertEqual([text, text], [(folder / name).read_text().strip() for folder in cpu], name)
+            shares, quota = ("cpu.shares", ["102"] * 2), ("cpu.cfs_quota_us", ["25000"] * 2)
+        for name, texts in (shares, quota):
+            self.assertEqual(texts, [(folder / name).read_text().strip() for folder in cpu], name)
         name = "memory.max" if cgroups.is_v2_alone() else "memory.limit_in_bytes"
         self.assertEqual([48 << 20] * 2, [int((folder / name).read_text()) for folder in self.folders(pid, "memory")])
         self.assertEqual("500", (self.folders(pid, "pids")[1] / "pids.max").read_text().strip())
