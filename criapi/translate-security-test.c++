@@ -104,6 +104,9 @@ TEST(Security, DeprecatedProfileTextsStillCount) {
     context.mutable_apparmor()->set_localhost_ref(name);
     EXPECT_EQ(containerSecurity(context).get().getApparmor().getLocalhostRef(), "k8s-nginx"_kj);
   }
+  // No profile can have that name: it must not become "no profile".
+  context.mutable_apparmor()->set_localhost_ref("localhost/");
+  EXPECT_EQ(containerSecurity(context).get().getApparmor().getLocalhostRef(), "localhost/"_kj);
 
   // The message goes before the text.
   context.mutable_seccomp()->set_profile_type(v1::SecurityProfile::Unconfined);

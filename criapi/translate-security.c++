@@ -98,6 +98,10 @@ bool isStrict(v1::SupplementalGroupsPolicy policy, const Field& field) {
 
 constexpr kj::StringPtr LOCALHOST = "localhost/"_kj;
 
+bool beginsWithLocalhost(kj::StringPtr name) {
+  return name.startsWith(LOCALHOST) && name.size() > LOCALHOST.size();
+}
+
 void fillProfile(supervisor::SecurityProfile::Builder builder, const v1::SecurityProfile& profile,
                  const Field& field) {
   using Kind = supervisor::SecurityProfile::Kind;
@@ -112,7 +116,7 @@ void fillProfile(supervisor::SecurityProfile::Builder builder, const v1::Securit
       auto name = requiredText(profile.localhost_ref(), field["localhost_ref"]);
       builder.setKind(Kind::LOCALHOST);
       // Some clients begin it like the text that this message superseded.
-      builder.setLocalhostRef(name.slice(name.startsWith(LOCALHOST) ? LOCALHOST.size() : 0));
+      builder.setLocalhostRef(name.slice(beginsWithLocalhost(name) ? LOCALHOST.size() : 0));
       break;
     }
     default:
@@ -131,7 +135,7 @@ void fillDeprecatedProfile(supervisor::SecurityProfile::Builder builder, const s
     builder.setKind(Kind::RUNTIME_DEFAULT);
   } else if (text == "unconfined") {
     builder.setKind(Kind::UNCONFINED);
-  } else if (text.startsWith(LOCALHOST) && text.size() > LOCALHOST.size()) {
+  } else if (beginsWithLocalhost(text)) {
     builder.setKind(Kind::LOCALHOST);
     builder.setLocalhostRef(text.slice(LOCALHOST.size()));
   } else {
