@@ -4,7 +4,7 @@ import pathlib
 
 import grpc
 
-from harness import waiting
+from harness import cgroups, waiting
 from harness.case import Case
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -13,13 +13,14 @@ MIB = 1 << 20
 
 def control_file(config, container, *names):
     """The contents of the first of `names` (v1's, v2's) that the container's cgroup has."""
-    path = config.linux.cgroup_parent.lstrip("/") + "/" + container
+    parent = config.linux.cgroup_parent.lstrip("/")
+    # With the systemd driver the pod's scope is between them.
+    below = f"*.scope/{container}" if cgroups.DRIVER == "systemd" else container
     for name in names:
         for hierarchy in [CGROUPS, *sorted(CGROUPS.iterdir())]:
-            file = hierarchy / path / name
-            if file.exists():
+            for file in (hierarchy / parent).glob(f"{below}/{name}"):
                 return file.read_text().strip()
-    raise AssertionError(f"no hierarchy has {names} of {path}")
+    raise AssertionError(f"no hierarchy has {names} of {container} below {parent}")
 
 
 def pid_of(env, container):

@@ -75,8 +75,10 @@ class UserNamespaceTest(Case):
         container = self.running()
         capability = "mount -t tmpfs none /tmp && hostname changed && hostname"
         self.assertEqual("", self.sh(container, capability))
+        # Where there is AppArmor its default profile forbids every mount.
         context = self.pb.LinuxContainerSecurityContext(
-            capabilities=self.pb.Capability(add_capabilities=["SYS_ADMIN", "NET_ADMIN"])
+            capabilities=self.pb.Capability(add_capabilities=["SYS_ADMIN", "NET_ADMIN"]),
+            apparmor=self.pb.SecurityProfile(profile_type=self.pb.SecurityProfile.Unconfined),
         )
         pod = self.pod, self.config
         other = self.running(pod, name="other", linux=self.pb.LinuxContainerConfig(security_context=context))
