@@ -98,7 +98,7 @@ TEST_F(CgroupTest, AChangeLeavesWhatItDoesNotSet) {
   cgroup->changeLimits(change, nullptr);
   EXPECT_EQ(fileOf("memory", "memory.limit_in_bytes", "memory.max"), "134217728\n");
   auto shares = fileOf("cpu", "cpu.shares", "cpu.weight");
-  EXPECT_TRUE(shares == "512\n" || shares == "20\n") << shares.cStr();
+  EXPECT_TRUE(shares == "512\n" || shares == "59\n") << shares.cStr();
   change.setMemoryLimitBytes(32 << 20);
   change.setMemorySwapLimitBytes(32 << 20);
   cgroup->changeLimits(change, nullptr);
