@@ -12,6 +12,7 @@
 #include "shim/failure.h"
 #include "shim/pidfd-pin.h"
 #include "shim/record.h"
+#include "shim/sys/clock.h"
 #include "shim/sys/pidfd.h"
 
 namespace belay::shim {

@@ -7,6 +7,7 @@
 #include "shim/failure.h"
 #include "shim/port-forward.h"
 #include "shim/record.h"
+#include "shim/sys/clock.h"
 
 namespace belay::shim {
 namespace {

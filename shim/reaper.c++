@@ -6,7 +6,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
+
+#include "shim/sys/clock.h"
 
 namespace belay::shim {
 namespace {
@@ -15,15 +16,9 @@ namespace {
 // must not grow the shim.
 constexpr size_t MAX_UNCLAIMED = 1024;
 
-int64_t nowNs() {
-  struct timespec now;
-  KJ_SYSCALL(clock_gettime(CLOCK_REALTIME, &now));
-  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
-}
-
 ExitStatus toExitStatus(const siginfo_t& info) {
-  if (info.si_code == CLD_EXITED) return {info.si_status, 0, nowNs()};
-  return {128 + info.si_status, info.si_status, nowNs()};
+  if (info.si_code == CLD_EXITED) return {info.si_status, 0, realtimeNs()};
+  return {128 + info.si_status, info.si_status, realtimeNs()};
 }
 
 // True if the process is a child of ours that has not been reaped.

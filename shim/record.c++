@@ -7,7 +7,6 @@
 #include <kj/debug.h>
 #include <kj/io.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace belay::shim {
@@ -42,12 +41,6 @@ kj::String readBootId() {
   while (size > 0 && text[size - 1] == '\n')
     size--;
   return kj::heapString(text, size);
-}
-
-int64_t realtimeNs() {
-  struct timespec now;
-  KJ_SYSCALL(clock_gettime(CLOCK_REALTIME, &now));
-  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
 }
 
 }  // namespace belay::shim

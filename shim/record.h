@@ -17,7 +17,4 @@ void removeFile(int dirFd, kj::StringPtr name);
 // The identity of this boot: what was recorded under another one speaks of nothing that lives.
 kj::String readBootId();
 
-// CLOCK_REALTIME in nanoseconds, for the record's times.
-int64_t realtimeNs();
-
 }  // namespace belay::shim

@@ -6,9 +6,9 @@
 #include <kj/debug.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "shim/engine/text-file.h"
+#include "shim/sys/clock.h"
 
 namespace belay::shim {
 namespace {
@@ -20,12 +20,6 @@ constexpr int64_t MIN_RATE_NS = 1'000'000'000;
 
 // v1 says "no limit" by the largest number of whole pages.
 constexpr uint64_t V1_NO_LIMIT = 1ull << 62;
-
-int64_t nowNs() {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
-}
 
 // A file's text; empty if it cannot be read: absent, or of a cgroup that is being removed.
 kj::String textOf(int folder, kj::StringPtr file) {
@@ -80,7 +74,7 @@ CgroupUsageReader::CgroupUsageReader(const CgroupHierarchies& hierarchies, kj::S
     : hierarchies(hierarchies), path(kj::str(path)), lastTimeNs(sinceNs) {}
 
 void CgroupUsageReader::read(CgroupUsage::Builder usage) {
-  latestNs = kj::max(latestNs, nowNs());
+  latestNs = kj::max(latestNs, realtimeNs());
   usage.setTimeNs(latestNs);
   readCpu(usage);
   auto memory = hierarchies.withController("memory");

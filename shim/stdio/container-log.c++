@@ -7,8 +7,9 @@
 #include <kj/debug.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "shim/sys/clock.h"
 
 namespace belay::shim {
 namespace {
@@ -25,12 +26,6 @@ constexpr kj::Duration RETRY_INTERVAL = 1 * kj::SECONDS;
 
 constexpr mode_t LOG_MODE = 0640;
 constexpr mode_t LOG_DIRECTORY_MODE = 0755;
-
-int64_t realtimeNs() {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
-}
 
 }  // namespace
 
