@@ -192,9 +192,7 @@ kj::Promise<void> ContainerManager::removeFromShim(Container& container) {
   auto answer = co_await orLate(parts.timer, SLACK, "the shim's removal of the container",
                                 found.getContainer().removeRequest().send().dropPipeline());
   requireDone(answer.getOutcome());
-  KJ_IF_MAYBE (connection, container.pod().shim()) {
-    connection->forgetDescriptors(container.id());
-  }
+  parts.held.releaseAllOf(container.id());
 }
 
 kj::Promise<void> ContainerManager::start(kj::StringPtr id) {

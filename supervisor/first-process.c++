@@ -33,13 +33,11 @@ bool isInCgroup(pid_t pid, kj::StringPtr path) {
 
 }  // namespace
 
-kj::Maybe<kj::AutoCloseFd> openFirstProcess(Container& container) {
-  KJ_IF_MAYBE (shim, container.pod().shim()) {
-    KJ_IF_MAYBE (kept, shim->descriptor(kj::str(container.id(), "/pidfd"))) {
-      int copy;
-      KJ_SYSCALL(copy = fcntl(*kept, F_DUPFD_CLOEXEC, 0));
-      return kj::AutoCloseFd(copy);
-    }
+kj::Maybe<kj::AutoCloseFd> openFirstProcess(const HeldDescriptors& held, Container& container) {
+  KJ_IF_MAYBE (kept, held.find(kj::str(container.id(), "/pidfd"))) {
+    int copy;
+    KJ_SYSCALL(copy = fcntl(*kept, F_DUPFD_CLOEXEC, 0));
+    return kj::AutoCloseFd(copy);
   }
   pid_t pid = container.get().getLast().getPid();
   if (pid <= 0) return nullptr;

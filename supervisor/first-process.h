@@ -9,7 +9,7 @@ namespace belay::supervisor {
 
 // Its pidfd: the duplicate that the shim handed out, or by its pid if the process of that number is
 // in the container's cgroup. Null when it is gone or was never started.
-kj::Maybe<kj::AutoCloseFd> openFirstProcess(Container& container);
+kj::Maybe<kj::AutoCloseFd> openFirstProcess(const HeldDescriptors& held, Container& container);
 
 // False when the process has exited already.
 bool signalProcess(int pidfd, int signal);

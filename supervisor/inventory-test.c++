@@ -14,7 +14,7 @@ namespace {
 
 class InventoryTest : public testing::Test {
  public:
-  InventoryTest() : folder(makeFolder()), database(folder), inventory(database) {}
+  InventoryTest() : folder(makeFolder()), database(folder), inventory(database, held) {}
   ~InventoryTest() noexcept override = default;
 
  protected:
@@ -47,6 +47,7 @@ class InventoryTest : public testing::Test {
   kj::WaitScope waitScope{loop};
   kj::String folder;
   Database database;
+  HeldDescriptors held;
   Inventory inventory;
 };
 
@@ -137,7 +138,7 @@ TEST_F(InventoryTest, LoadsWhatAnotherOneWrote) {
     record.setId("homeless");
     record.setPodId("gone");
   }));
-  Inventory successor(database);
+  Inventory successor(database, held);
   auto homeless = successor.load();
   ASSERT_EQ(1u, homeless.size());
   EXPECT_STREQ("homeless", homeless[0].get().getId().cStr());

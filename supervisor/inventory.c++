@@ -60,7 +60,7 @@ Pod::Pod(Inventory& inventory, Owned<PodRecord> record)
 ShimConnection& Pod::newConnection(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port,
                                    kj::Timer& timer, int folder) {
   ShimConnection::Observer& observer = *this;
-  auto fresh = kj::heap<ShimConnection>(io, port, timer, folder, observer);
+  auto fresh = kj::heap<ShimConnection>(io, port, timer, folder, inventory.held, observer);
   auto& reference = *fresh;
   connection = kj::mv(fresh);
   return reference;
@@ -192,6 +192,7 @@ kj::Own<Container> Inventory::add(Pod& pod, Owned<ContainerRecord> record) {
 void Inventory::remove(Container& container) {
   auto id = kj::str(container.id());
   database.removeContainer(id);
+  held.releaseAllOf(id);
   containers.erase(id);
 }
 

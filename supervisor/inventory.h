@@ -92,8 +92,8 @@ class Container final : public kj::Refcounted {
 
 class Inventory {
  public:
-  // `database` outlives this object.
-  explicit Inventory(Database& database) : database(database) {}
+  // Both outlive this object.
+  Inventory(Database& database, HeldDescriptors& held) : database(database), held(held) {}
   KJ_DISALLOW_COPY_AND_MOVE(Inventory);
 
   // Reads all records, at start. Containers whose pod is unknown are returned, not kept.
@@ -159,6 +159,7 @@ class Inventory {
  private:
   friend class Pod;
   Database& database;
+  HeldDescriptors& held;
   kj::HashMap<kj::String, kj::Own<Pod>> pods;
   kj::HashMap<kj::String, kj::Own<Container>> containers;
   kj::Maybe<kj::Function<void(Pod&)>> shimDeath;

@@ -120,7 +120,7 @@ class Daemon {
         folders(config.state),
         launcher(config.shimPath, children, cgroups),
         cni(cniOptions(config), children, timer),
-        inventory(database),
+        inventory(database, held),
         operations(timer),
         parts{config,
               specs,
@@ -128,6 +128,7 @@ class Daemon {
               io.unixEventPort,
               timer,
               database,
+              held,
               inventory,
               operations,
               cgroups,
@@ -207,6 +208,7 @@ class Daemon {
   PodFolders folders;
   ShimLauncher launcher;
   Cni cni;
+  HeldDescriptors held;
   Inventory inventory;
   Operations operations;
   Parts parts;

@@ -12,6 +12,7 @@
 #include "supervisor/cni/cni.h"
 #include "supervisor/config/config.h"
 #include "supervisor/database.h"
+#include "supervisor/held-descriptors.h"
 #include "supervisor/inventory.h"
 #include "supervisor/operation.h"
 #include "supervisor/pod-folders.h"
@@ -29,6 +30,7 @@ struct Parts {
   kj::UnixEventPort& port;
   kj::Timer& timer;
   Database& database;
+  HeldDescriptors& held;
   Inventory& inventory;
   Operations& operations;
   Cgroups& cgroups;

@@ -117,7 +117,7 @@ kj::Promise<void> PodTeardown::stopWithoutShim(Container& container, int signal,
 }
 
 kj::Promise<void> PodTeardown::giveGrace(Container& container, int signal, kj::Duration grace) {
-  KJ_IF_MAYBE (process, openFirstProcess(container)) {
+  KJ_IF_MAYBE (process, openFirstProcess(parts.held, container)) {
     kj::UnixEventPort::FdObserver exit(parts.port, *process,
                                        kj::UnixEventPort::FdObserver::OBSERVE_READ);
     if (!signalProcess(*process, signal)) co_return;

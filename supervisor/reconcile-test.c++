@@ -52,7 +52,7 @@ struct Successor {
         folders(config.state),
         launcher(config.shimPath, children, cgroups),
         cni({.confDir = kj::str(config.cniConfDir)}, children, io.provider->getTimer()),
-        inventory(database),
+        inventory(database, held),
         operations(io.provider->getTimer()),
         parts{config,
               specs,
@@ -60,6 +60,7 @@ struct Successor {
               io.unixEventPort,
               io.provider->getTimer(),
               database,
+              held,
               inventory,
               operations,
               cgroups,
@@ -86,6 +87,7 @@ struct Successor {
   PodFolders folders;
   ShimLauncher launcher;
   Cni cni;
+  HeldDescriptors held;
   Inventory inventory;
   Operations operations;
   Parts parts;

@@ -42,7 +42,7 @@ class ShimConnectionTest : public testing::Test {
  protected:
   kj::Own<ShimConnection> newConnection() {
     return kj::heap<ShimConnection>(*io.lowLevelProvider, io.unixEventPort, io.provider->getTimer(),
-                                    folder, news);
+                                    folder, held, news);
   }
   snapshot::Code codeOfConnect() {
     auto exception = KJ_ASSERT_NONNULL(
@@ -62,6 +62,7 @@ class ShimConnectionTest : public testing::Test {
   kj::String path;
   kj::AutoCloseFd folder;
   News news;
+  HeldDescriptors held;
   kj::Own<ShimConnection> connection;
 };
 
@@ -89,7 +90,7 @@ TEST_F(ShimConnectionTest, HearsNews) {
   EXPECT_STREQ("c 0", news.changes[0].cStr());
 }
 
-TEST_F(ShimConnectionTest, KeepsDuplicatesOfDescriptorsUntilTheyAreForgotten) {
+TEST_F(ShimConnectionTest, KeepsDuplicatesOfDescriptors) {
   FakeShim fake(*io.lowLevelProvider, path);
   int pipe[2];
   KJ_SYSCALL(pipe2(pipe, O_CLOEXEC));
@@ -97,14 +98,14 @@ TEST_F(ShimConnectionTest, KeepsDuplicatesOfDescriptorsUntilTheyAreForgotten) {
   fake.descriptor = readEnd;
   fake.descriptorNames.add(kj::str("c1/stdout"));
   connection->connect().wait(io.waitScope);
-  int kept = KJ_ASSERT_NONNULL(connection->descriptor("c1/stdout"));
+  int kept = KJ_ASSERT_NONNULL(held.find("c1/stdout"));
   KJ_SYSCALL(write(writeEnd, "x", 1));
   char byte = 0;
   KJ_SYSCALL(read(kept, &byte, 1));
   EXPECT_EQ('x', byte);
   EXPECT_TRUE(fcntl(kept, F_GETFD) & FD_CLOEXEC);
-  connection->forgetDescriptors("c1");
-  EXPECT_TRUE(connection->descriptor("c1/stdout") == nullptr);
+  held.releaseAllOf("c1");
+  EXPECT_TRUE(held.find("c1/stdout") == nullptr);
   EXPECT_EQ(-1, fcntl(kept, F_GETFD));
 }
 

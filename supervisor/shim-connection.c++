@@ -99,7 +99,7 @@ class ShimConnection::WatcherServer final : public shim::Watcher::Server, public
         if (descriptor.hasFile()) {
           live->tasks.add(live->keep(kj::str(descriptor.getName()), descriptor.getFile()));
         } else {
-          live->descriptors.erase(descriptor.getName());
+          live->held.release(descriptor.getName());
         }
       }
     }
@@ -111,11 +111,13 @@ class ShimConnection::WatcherServer final : public shim::Watcher::Server, public
 };
 
 ShimConnection::ShimConnection(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port,
-                               kj::Timer& timer, int podFolder, Observer& observer)
+                               kj::Timer& timer, int podFolder, HeldDescriptors& held,
+                               Observer& observer)
     : io(io),
       port(port),
       timer(timer),
       podFolder(duplicate(podFolder)),
+      held(held),
       observer(observer),
       connected(nullptr),
       death(nullptr),
@@ -181,15 +183,6 @@ void ShimConnection::kill() {
   }
 }
 
-kj::Maybe<int> ShimConnection::descriptor(kj::StringPtr name) const {
-  return descriptors.find(name).map([](const kj::AutoCloseFd& fd) { return fd.get(); });
-}
-
-void ShimConnection::forgetDescriptors(kj::StringPtr containerId) {
-  auto prefix = kj::str(containerId, '/');
-  descriptors.eraseAll([&](kj::String& name, kj::AutoCloseFd&) { return name.startsWith(prefix); });
-}
-
 kj::AutoCloseFd ShimConnection::dial() {
   int fd;
   KJ_SYSCALL(fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -238,8 +231,7 @@ kj::Promise<void> ShimConnection::catchUp(shim::Shim::Client shim) {
 kj::Promise<void> ShimConnection::keep(kj::String name, shim::File::Client file) {
   auto received = co_await file.getFd();
   KJ_IF_MAYBE (fd, received) {
-    descriptors.upsert(kj::mv(name), duplicate(*fd),
-                       [](kj::AutoCloseFd& old, kj::AutoCloseFd&& fresh) { old = kj::mv(fresh); });
+    held.keep(name, duplicate(*fd));
   } else {
     KJ_LOG(WARNING, "a shim's descriptor did not arrive", name);
   }

@@ -1,16 +1,15 @@
 // belayd's end of one pod's shim: a connection that is made anew when it breaks, news of the pod's
-// containers, word of the shim's death, and duplicates of the descriptors that must not die with
-// it.
+// containers, word of the shim's death, and the descriptors that must not die with it.
 #pragma once
 
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 #include <kj/async-unix.h>
 #include <kj/io.h>
-#include <kj/map.h>
 #include <kj/timer.h>
 
 #include "shim/shim.capnp.h"
+#include "supervisor/held-descriptors.h"
 
 namespace belay::supervisor {
 
@@ -27,10 +26,11 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
     ~Observer() = default;
   };
 
-  // `podFolder` is the pod's directory, /run/belay/pods/ID; the connection keeps a duplicate.
-  // Everything given by reference outlives the connection.
+  // `podFolder` is the pod's directory, /run/belay/pods/ID; the connection keeps a duplicate. What
+  // the shim hands out goes to `held`, and stays there. Everything given by reference outlives the
+  // connection.
   ShimConnection(kj::LowLevelAsyncIoProvider& io, kj::UnixEventPort& port, kj::Timer& timer,
-                 int podFolder, Observer& observer);
+                 int podFolder, HeldDescriptors& held, Observer& observer);
   ~ShimConnection() noexcept(false);
   KJ_DISALLOW_COPY_AND_MOVE(ShimConnection);
 
@@ -60,11 +60,6 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   // SIGKILL to the shim itself.
   void kill();
 
-  // A duplicate of a descriptor the shim holds, "<container id>/stdout"; borrowed.
-  kj::Maybe<int> descriptor(kj::StringPtr name) const;
-  // Closes the duplicates of a removed container.
-  void forgetDescriptors(kj::StringPtr containerId);
-
  private:
   struct Session;
   class WatcherServer;
@@ -73,13 +68,13 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   kj::UnixEventPort& port;
   kj::Timer& timer;
   kj::AutoCloseFd podFolder;
+  HeldDescriptors& held;
   Observer& observer;
 
   bool dead = false;
   bool hungUp = false;
   kj::AutoCloseFd pidfd;
   kj::Maybe<kj::Own<Session>> session;
-  kj::HashMap<kj::String, kj::AutoCloseFd> descriptors;
   kj::Vector<kj::Own<WatcherServer>> watchers;
 
   // Whoever waits for the next session, or the end of it all.

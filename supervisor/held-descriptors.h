@@ -1,0 +1,40 @@
+// Duplicates of what must not die with a shim: read ends of output FIFOs, pty masters, open write
+// ends of input, gates and pidfds (shim.capnp, Shim.descriptors). belayd touches none of them; it
+// holds them, so that the pod's next shim gets them.
+#pragma once
+
+#include <kj/io.h>
+#include <kj/map.h>
+#include <kj/string.h>
+#include <kj/vector.h>
+
+namespace belay::supervisor {
+
+// Named "<container id>/stdout" and so on; ids of containers are unique among all pods.
+class HeldDescriptors {
+ public:
+  HeldDescriptors() = default;
+  KJ_DISALLOW_COPY_AND_MOVE(HeldDescriptors);
+
+  // In place of an earlier one of that name.
+  void keep(kj::StringPtr name, kj::AutoCloseFd fd);
+
+  // Closes it: somebody is to meet the end of a stream. Absent is fine.
+  void release(kj::StringPtr name);
+  // The same for all of one container's.
+  void releaseAllOf(kj::StringPtr containerId);
+
+  // Borrowed.
+  kj::Maybe<int> find(kj::StringPtr name) const;
+
+  struct Held {
+    kj::StringPtr name;  // valid until it is released
+    int fd;              // borrowed
+  };
+  kj::Vector<Held> allOf(kj::StringPtr containerId) const;
+
+ private:
+  kj::HashMap<kj::String, kj::AutoCloseFd> held;
+};
+
+}  // namespace belay::supervisor
