@@ -250,7 +250,7 @@ void Inventory::apply(const Pod& pod, shim::ContainerState::Reader state) {
   }
 }
 
-void Inventory::markLost(Container& container, kj::StringPtr message) {
+void Inventory::markLost(Container& container, kj::StringPtr message, kj::StringPtr reason) {
   if (container.hasExited()) return;
   update(container, [&](ContainerRecord::Builder record) {
     auto last = record.getLast();
@@ -260,7 +260,7 @@ void Inventory::markLost(Container& container, kj::StringPtr message) {
     exit.setCode(255);
     exit.setKnown(false);
     exit.setFinishedAtNs(wallClockNs());
-    exit.setReason("Unknown");
+    exit.setReason(reason);
     exit.setMessage(message);
   });
 }

@@ -147,8 +147,8 @@ class Inventory {
   // From a pod's shim, or from what it wrote down. Never takes a container back to an earlier
   // stage, and believes no shim about another pod's containers.
   void apply(const Pod& pod, shim::ContainerState::Reader state);
-  // Nobody can tell how it ended: exited with code 255.
-  void markLost(Container& container, kj::StringPtr message);
+  // Nobody can tell how it ended: exited with code 255. `reason` is the CRI's, one CamelCase word.
+  void markLost(Container& container, kj::StringPtr message, kj::StringPtr reason = "Unknown");
   // A process that nobody waited for has exited: a container's, if its shim is dead.
   void orphanExited(pid_t pid, snapshot::ExitStatus status);
 

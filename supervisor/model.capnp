@@ -227,6 +227,9 @@ struct PodRecord {
 
   ownsCgroup @8 :Bool;
   # The pod's cgroup was not there before the first attempt of this pod: it goes with the last one.
+
+  bootId @9 :Text;
+  # The boot of the machine in which it was made (random(4)). In another one nothing of it lives.
 }
 
 struct ContainerRecord {

@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 
 #include "snapshot/failure.h"
+#include "snapshot/sys/boot.h"
 #include "supervisor/attempt.h"
 #include "supervisor/ids.h"
 #include "supervisor/log.h"
@@ -88,6 +89,7 @@ kj::Own<Pod> PodManager::recordIntent(PodConfig::Reader config, kj::StringPtr ha
     record.setCreatedAtNs(wallClockNs());
     record.setSpec(spec.get());
     record.setOwnsCgroup(ownsCgroup(spec.get().getCgroupPath()));
+    record.setBootId(snapshot::bootId());
     KJ_IF_MAYBE (attachment, network) {
       record.setNetwork(attachment->get());
     }

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "snapshot/failure.h"
+#include "snapshot/sys/boot.h"
 #include "supervisor/attempt.h"
 #include "supervisor/first-process.h"
 #include "supervisor/log.h"
@@ -126,15 +127,36 @@ kj::Promise<void> PodTeardown::giveGrace(Container& container, int signal, kj::D
 }
 
 void PodTeardown::settleByRecord(Pod& pod, Unfinished unfinished) {
-  KJ_IF_MAYBE (record, parts.folders.record(pod.id())) {
-    for (auto state : record->get().getPod().getContainers()) {
-      parts.inventory.apply(pod, state);
-    }
-  }
+  applyRecord(pod);
   if (unfinished == Unfinished::LEAVE) return;
   for (auto& container : parts.inventory.containersOf(pod)) {
     parts.inventory.markLost(*container, "its shim died, and how it ended is not known");
   }
+}
+
+// In a record of another boot exits alone are true still.
+void PodTeardown::applyRecord(Pod& pod) {
+  KJ_IF_MAYBE (record, parts.folders.record(pod.id())) {
+    bool current = record->get().getBootId() == snapshot::bootId();
+    for (auto state : record->get().getPod().getContainers()) {
+      if (current || state.getStage() == shim::Stage::EXITED) parts.inventory.apply(pod, state);
+    }
+  }
+}
+
+void PodTeardown::settleAfterReboot(Pod& pod) {
+  pod.setShimDead();
+  applyRecord(pod);
+  for (auto& container : parts.inventory.containersOf(pod)) {
+    parts.inventory.markLost(*container, "the machine was restarted", "NodeRestarted");
+    parts.snapshotter.remove(container->id());
+  }
+  parts.folders.remove(pod.id());
+  if (pod.stage() != PodStage::READY) return;
+  parts.inventory.update(pod, [](PodRecord::Builder record) {
+    record.setStage(PodStage::STOPPING);
+    record.setError("the machine was restarted");
+  });
 }
 
 kj::Promise<void> PodTeardown::releaseNetwork(Pod& pod) {

@@ -24,6 +24,12 @@ class PodTeardown {
   enum class Unfinished { LEAVE, LOST };
   void settleByRecord(Pod& pod, Unfinished unfinished);
 
+  // For a pod of another boot, of which nothing lives: its containers have exited, its folder and
+  // what they had written to their root file systems are gone (uppers are mounted "volatile", so
+  // after a power cut nobody knows what of it is true). A ready pod is left as one to be stopped,
+  // for its network's addresses are still taken.
+  void settleAfterReboot(Pod& pod);
+
   // Ends one container whose shim is dead: the signal to its first process, SIGKILL to all that is
   // left after the grace. Learns how it ended if that can be learnt.
   kj::Promise<void> stopWithoutShim(Container& container, int signal, kj::Duration grace);
@@ -34,6 +40,7 @@ class PodTeardown {
  private:
   Parts& parts;
 
+  void applyRecord(Pod& pod);
   kj::Promise<void> stopContainers(Pod& pod);
   kj::Promise<void> askToStop(Pod& pod);
   static kj::Promise<void> killContainer(shim::Shim::Client shim, kj::StringPtr id);

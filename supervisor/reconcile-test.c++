@@ -12,11 +12,15 @@
 
 #include "snapshot/failure.h"
 #include "snapshot/overlay-snapshotter.h"
+#include "snapshot/sys/boot.h"
 #include "supervisor/fake-shim.h"
 #include "supervisor/runtime-impl.h"
 
 namespace belay::supervisor {
 namespace {
+
+const kj::String THIS_BOOT = snapshot::bootId();
+constexpr auto ANOTHER_BOOT = "00000000-1111-2222-3333-444444444444"_kj;
 
 kj::String temporaryFolder() {
   // Short: a socket's path must fit.
@@ -119,10 +123,11 @@ class ReconcileTest : public testing::Test {
 
   // --- what the former belayd wrote
 
-  void recordPod(kj::StringPtr id, PodStage stage) {
+  void recordPod(kj::StringPtr id, PodStage stage, kj::StringPtr boot = THIS_BOOT) {
     database->put(Owned<PodRecord>::make([&](PodRecord::Builder record) {
       record.setId(id);
       record.setStage(stage);
+      record.setBootId(boot);
       record.initConfig().setName(id);
       record.initSpec().setCgroupPath(kj::str('/', config.cgroupRoot, "/pods/", id));
     }));
@@ -138,6 +143,17 @@ class ReconcileTest : public testing::Test {
   kj::String makeFolder(kj::StringPtr podId) {
     folders->make(podId);
     return folders->pathOf(podId);
+  }
+
+  // As a shim leaves it in its pod's folder.
+  template <typename Fill>
+  void writeShimRecord(kj::StringPtr podFolder, Fill&& fill) {
+    auto record = Owned<shim::ShimRecord>::make(kj::fwd<Fill>(fill));
+    int file;
+    KJ_SYSCALL(file =
+                   open(kj::str(podFolder, "/state").cStr(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    auto bytes = record.bytes();
+    kj::FdOutputStream(kj::AutoCloseFd(file)).write(bytes.begin(), bytes.size());
   }
 
   // --- what the new one finds
@@ -250,14 +266,11 @@ TEST_F(ReconcileTest, ReadsWhatADeadShimWroteDown) {
   recordContainer("p", "exited");
   recordContainer("p", "maybe");
   auto path = makeFolder("p");
-  auto record = Owned<shim::ShimRecord>::make([](shim::ShimRecord::Builder record) {
+  writeShimRecord(path, [](shim::ShimRecord::Builder record) {
+    record.setBootId(THIS_BOOT);
     auto containers = record.initPod().initContainers(1);
     containers.setWithCaveats(0, stateOf("exited", shim::Stage::EXITED, 9).get());
   });
-  int file;
-  KJ_SYSCALL(file = open(kj::str(path, "/state").cStr(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-  auto bytes = record.bytes();
-  kj::FdOutputStream(kj::AutoCloseFd(file)).write(bytes.begin(), bytes.size());
   auto& belayd = start();
   auto pod = belayd.runtime.podSandbox("p");
   EXPECT_FALSE(pod.ready);
@@ -271,7 +284,71 @@ TEST_F(ReconcileTest, ReadsWhatADeadShimWroteDown) {
   EXPECT_EQ(0u, belayd.folders.list().size());
 }
 
-TEST_F(ReconcileTest, AfterARebootContainersAreLostAndThePodIsNotReady) {
+TEST_F(ReconcileTest, AfterARebootPodsAreStoppedAndContainersHaveExited) {
+  recordPod("p", PodStage::READY, ANOTHER_BOOT);
+  recordContainer("p", "c");
+  recordContainer("p", "half", true);
+  auto& belayd = start();
+  EXPECT_FALSE(belayd.runtime.podSandbox("p").ready);
+  auto container = belayd.runtime.container("c");
+  EXPECT_EQ(ContainerView::State::EXITED, container.state);
+  auto exit = container.record.get().getLast().getExit();
+  EXPECT_EQ(255, exit.getCode());
+  EXPECT_STREQ("NodeRestarted", exit.getReason().cStr());
+  waitUntil([&] { return !belayd.inventory.knowsContainer("half"); });
+  belayd.runtime.stopPodSandbox(kj::str("p")).wait(io.waitScope);
+  EXPECT_EQ(PodStage::NOT_READY, belayd.runtime.podSandbox("p").record.get().getStage());
+  belayd.runtime.removePodSandbox(kj::str("p")).wait(io.waitScope);
+  EXPECT_EQ(0u, belayd.runtime.podSandboxes().size());
+}
+
+// A state folder on a disk: what lives by its records are strangers with the same numbers.
+TEST_F(ReconcileTest, ARebootLeavesNothingAliveWhateverTheStateFolderSays) {
+  recordPod("p", PodStage::READY, ANOTHER_BOOT);
+  recordContainer("p", "running");
+  recordContainer("p", "exited");
+  auto path = makeFolder("p");
+  writeShimRecord(path, [](shim::ShimRecord::Builder record) {
+    record.setBootId(ANOTHER_BOOT);
+    record.setShimPid(getpid());
+    auto containers = record.initPod().initContainers(2);
+    containers.setWithCaveats(0, stateOf("running", shim::Stage::RUNNING).get());
+    containers[0].setPid(getpid());
+    containers.setWithCaveats(1, stateOf("exited", shim::Stage::EXITED, 9).get());
+  });
+  FakeShimProcess stranger(
+      path, [](FakeShim& fake) { fake.containers.add(stateOf("running", shim::Stage::RUNNING)); });
+  auto& belayd = start();
+  EXPECT_FALSE(belayd.runtime.podSandbox("p").ready);
+  EXPECT_EQ(ContainerView::State::EXITED, stateIn(belayd, "running"));
+  EXPECT_EQ(255, belayd.runtime.container("running").record.get().getLast().getExit().getCode());
+  EXPECT_EQ(9, belayd.runtime.container("exited").record.get().getLast().getExit().getCode());
+  EXPECT_TRUE(belayd.folders.open("p") == nullptr);
+  belayd.runtime.removePodSandbox(kj::str("p")).wait(io.waitScope);
+  EXPECT_STREQ("", stranger.calls().cStr());
+  EXPECT_FALSE(stranger.hasEnded());
+}
+
+TEST_F(ReconcileTest, FinishesAfterARebootWhatWasBegunBefore) {
+  recordPod("making", PodStage::CREATING, ANOTHER_BOOT);
+  recordPod("removing", PodStage::REMOVING, ANOTHER_BOOT);
+  recordPod("stopping", PodStage::STOPPING, ANOTHER_BOOT);
+  recordPod("stopped", PodStage::NOT_READY, ANOTHER_BOOT);
+  for (auto id : {"making", "removing", "stopping", "stopped"})
+    makeFolder(id);
+  auto& belayd = start();
+  waitUntil([&] {
+    return !belayd.inventory.knowsPod("making") && !belayd.inventory.knowsPod("removing");
+  });
+  for (auto id : {"stopping", "stopped"}) {
+    waitUntil([&] {
+      return belayd.runtime.podSandbox(id).record.get().getStage() == PodStage::NOT_READY;
+    });
+  }
+  EXPECT_EQ(0u, belayd.folders.list().size());
+}
+
+TEST_F(ReconcileTest, APodWhoseFolderIsGoneIsNotReady) {
   recordPod("p", PodStage::READY);
   recordContainer("p", "c");
   auto& belayd = start();

@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 
 #include "snapshot/failure.h"
+#include "snapshot/sys/boot.h"
 #include "supervisor/attempt.h"
 #include "supervisor/log.h"
 #include "supervisor/shim-failure.h"
@@ -16,6 +17,12 @@ using snapshot::Code;
 
 constexpr kj::Duration FIRST_RETRY = 100 * kj::MILLISECONDS;
 constexpr kj::Duration SLOWEST_RETRY = 5 * kj::SECONDS;
+
+// A record without a boot says nothing either way: its shim has to be looked for.
+bool isOfAnotherBoot(const Pod& pod) {
+  auto boot = pod.get().getBootId();
+  return boot.size() > 0 && boot != snapshot::bootId();
+}
 
 }  // namespace
 
@@ -44,6 +51,10 @@ kj::Promise<void> Reconciler::run() {
 }
 
 kj::Promise<void> Reconciler::settle(kj::Own<Pod> pod) {
+  if (isOfAnotherBoot(*pod)) {
+    settleAfterReboot(*pod);
+    co_return;
+  }
   KJ_IF_MAYBE (folder, parts.folders.open(pod->id())) {
     auto& shim = pod->newConnection(parts.io, parts.port, parts.timer, *folder);
     auto meeting = meet(kj::addRef(*pod), shim).fork();
@@ -54,11 +65,22 @@ kj::Promise<void> Reconciler::settle(kj::Own<Pod> pod) {
     });
     co_await meeting.addBranch().exclusiveJoin(kj::mv(late));
   } else {
-    // The machine was restarted: folder and processes are gone.
+    // Its shim was never started, or somebody has taken away what it needs to live.
     pod->setShimDead();
     teardown.settleByRecord(*pod, PodTeardown::Unfinished::LOST);
     finish(*pod);
   }
+}
+
+void Reconciler::settleAfterReboot(Pod& pod) {
+  log(LogLevel::INFO, "the machine was restarted; a pod of before is stopped", "pod", pod.id());
+  teardown.settleAfterReboot(pod);
+  for (auto& container : parts.inventory.containersOf(pod)) {
+    if (container->get().getCreating() || container->get().getRemoving()) {
+      tasks.add(containers.discard(kj::mv(container)));
+    }
+  }
+  finish(pod);
 }
 
 // Until the shim is met or known to be dead.

@@ -33,6 +33,7 @@ class Reconciler : private kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks;
 
   kj::Promise<void> settle(kj::Own<Pod> pod);
+  void settleAfterReboot(Pod& pod);
   kj::Promise<void> meet(kj::Own<Pod> pod, ShimConnection& shim);
   kj::Promise<void> takeOver(kj::Own<Pod> pod);
   kj::Promise<void> removeStranger(kj::Own<Pod> pod, kj::String containerId);
