@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/connections.h"
 #include "shim/engine/cgroup-hierarchies.h"
 #include "shim/engine/context.h"
@@ -204,6 +205,7 @@ int main(int argc, char** argv) {
   keepHeapSmall();
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
                  redirectLog(arguments.log);
+                 failpoint::readEnvironment("shim.");
                  becomeDaemon();
                  protectFromOom();
                  run(arguments);

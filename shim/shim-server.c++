@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/connections.h"
 #include "shim/container-server.h"
 #include "shim/failure.h"
@@ -99,6 +100,27 @@ kj::Promise<void> ShimServer::portForward(PortForwardContext context) {
   auto results = context.getResults();
   answerWithSession([&]() { return pod.portForward(); }, "forward ports of pod"_kj, pod.getId(),
                     results);
+  co_return;
+}
+
+kj::Promise<void> ShimServer::debug(DebugContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  results.initOutcome().setDone();
+  if (params.getFailpoint().size() > 0) {
+    KJ_IF_MAYBE (fault, failpoint::set(params.getFailpoint(), params.getAction())) {
+      writeFailure(plainFailure(Failure::Code::INVALID_ARGUMENT, "set failpoint",
+                                params.getFailpoint(), *fault),
+                   results.initOutcome().initFailed());
+    }
+  }
+  auto points = failpoint::list();
+  auto list = results.initFailpoints(points.size());
+  for (uint i : kj::indices(points)) {
+    list[i].setName(points[i].name);
+    list[i].setAction(points[i].action);
+    list[i].setPasses(points[i].passes);
+  }
   co_return;
 }
 

@@ -22,6 +22,7 @@ class ShimServer final : public Shim::Server {
   kj::Promise<void> removePod(RemovePodContext context) override;
   kj::Promise<void> usage(UsageContext context) override;
   kj::Promise<void> portForward(PortForwardContext context) override;
+  kj::Promise<void> debug(DebugContext context) override;
 
  private:
   Pod& pod;

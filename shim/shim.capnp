@@ -135,6 +135,15 @@ interface File {
   # A file descriptor on its way (getFd). Dropping it closes the sender's copy.
 }
 
+struct Failpoint {
+  name @0 :Text;
+  action @1 :Text;
+  # "off", or what is to be done at one of the next passes.
+
+  passes @2 :UInt32;
+  # Since it was set.
+}
+
 interface Shim {
   info @0 () -> (protocolVersion :UInt32, version :Text, pid :Int32, podId :Text);
 
@@ -168,6 +177,10 @@ interface Shim {
   usage @9 (pod :Bool) -> (outcome :Outcome, pod :PodUsage, containers :List(ContainerUsage));
   # What the pod's running containers use, and with `pod` what the pod as a whole does: read from the
   # kernel for this call. What the kernel does not count on this machine is unknown, not a failure.
+
+  debug @10 (failpoint :Text, action :Text) -> (outcome :Outcome, failpoints :List(Failpoint));
+  # Sets one of this process's failpoints (shim/failpoint/failpoint.h has the actions), unless the name is
+  # empty, and answers all of them.
 
   struct Descriptor {
     name @0 :Text;

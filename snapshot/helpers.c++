@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 
 namespace belay::snapshot {
@@ -42,6 +43,9 @@ kj::Array<kj::String> environmentFor(kj::StringPtr mode) {
       const char* value = getenv(name);
       if (value != nullptr) result.add(kj::str(name, '=', value));
     }
+  }
+  KJ_IF_MAYBE (failpoints, failpoint::environmentFor("pull.")) {
+    result.add(kj::mv(*failpoints));
   }
   return result.releaseAsArray();
 }

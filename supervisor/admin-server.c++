@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <kj/debug.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
+#include "supervisor/shim-failure.h"
 #include "supervisor/version.h"
 
 namespace belay::supervisor {
@@ -14,6 +16,9 @@ namespace {
 
 // An image's archive is the only descriptor that comes in; an exec's two go out.
 constexpr uint MAX_FDS_PER_MESSAGE = 4;
+
+// How the names of belayd's own begin.
+constexpr kj::StringPtr FAILPOINTS = "belayd."_kj;
 
 // Keeps a descriptor open until it has been sent.
 class FileServer final : public File::Server {
@@ -37,6 +42,14 @@ ContainerSummary::State stateOf(ContainerView::State state) {
       break;
   }
   return ContainerSummary::State::UNKNOWN;
+}
+
+void setFailpoint(kj::StringPtr name, kj::StringPtr action) {
+  bool own = name.startsWith(FAILPOINTS);
+  KJ_IF_MAYBE (fault,
+               own ? failpoint::set(name, action) : failpoint::setForChildren(name, action)) {
+    snapshot::fail(snapshot::Code::INVALID_ARGUMENT, *fault);
+  }
 }
 
 class AdminServer final : public Admin::Server {
@@ -156,6 +169,28 @@ class AdminServer final : public Admin::Server {
     results.setExitCode(result.exitCode);
     results.setOutput(kj::heap<FileServer>(kj::mv(result.output)));
     results.setErrors(kj::heap<FileServer>(kj::mv(result.errors)));
+  }
+
+  kj::Promise<void> debug(DebugContext context) override {
+    auto params = context.getParams();
+    if (params.getPodId().size() > 0) {
+      auto shim = co_await runtime.shimOf(params.getPodId());
+      auto request = shim.debugRequest();
+      request.setFailpoint(params.getFailpoint());
+      request.setAction(params.getAction());
+      auto answer = co_await request.send();
+      requireDone(answer.getOutcome());
+      context.getResults().setFailpoints(answer.getFailpoints());
+      co_return;
+    }
+    if (params.getFailpoint().size() > 0) setFailpoint(params.getFailpoint(), params.getAction());
+    auto points = failpoint::list();
+    auto list = context.getResults().initFailpoints(points.size());
+    for (size_t i = 0; i < points.size(); ++i) {
+      list[i].setName(points[i].name);
+      list[i].setAction(points[i].action);
+      list[i].setPasses(points[i].passes);
+    }
   }
 
  private:

@@ -9,6 +9,7 @@
 using Cxx = import "/capnp/c++.capnp";
 using Image = import "/snapshot/image.capnp";
 using Model = import "/supervisor/model.capnp";
+using ShimProtocol = import "/shim/shim.capnp";
 $Cxx.namespace("belay::supervisor");
 $Cxx.allowCancellation;
 
@@ -69,4 +70,9 @@ interface Admin {
   exec @15 (id :Text, command :List(Text), timeoutSeconds :Int64)
       -> (exitCode :Int32, output :File, errors :File);
   # Output and errors are memory files. timeoutSeconds 0: no limit.
+
+  debug @16 (podId :Text, failpoint :Text, action :Text)
+      -> (failpoints :List(ShimProtocol.Failpoint));
+  # Sets a failpoint, unless the name is empty, and answers all: those of a pod's shim, or without a pod
+  # belayd's own ("belayd.") and what it has been told to hand on to the processes that it starts.
 }

@@ -26,6 +26,11 @@ constexpr const char* USAGE = R"(usage: belayctl [--state DIR] COMMAND [ARGUMENT
 
   version                             of belayctl and of the belayd that answers
   operations                          what belayd is doing now, and for how long
+  debug failpoints [--pod ID]         of belayd, or of a pod's shim
+  debug failpoint NAME ACTION [--pod ID]
+                                      ACTION: off, kill, fail or delay:MILLISECONDS, with *TIMES
+                                      and @PASS after it; names of other programs' failpoints are
+                                      for those that belayd starts from then on
   image load FILE [--tag NAME]        an OCI image layout in a tar file
   image pull REFERENCE
   image ls
@@ -169,6 +174,33 @@ class Session {
     return 0;
   }
 
+  int debugFailpoints(Words& words) {
+    auto request = admin.debugRequest();
+    KJ_IF_MAYBE (pod, words.option("--pod")) {
+      request.setPodId(*pod);
+    }
+    words.end();
+    auto answered = answer(request);
+    printf("%-54s %-12s %s\n", "FAILPOINT", "ACTION", "PASSES");
+    for (auto point : answered.getFailpoints()) {
+      printf("%-54s %-12s %u\n", point.getName().cStr(), point.getAction().cStr(),
+             point.getPasses());
+    }
+    return 0;
+  }
+
+  int debugFailpoint(Words& words) {
+    auto request = admin.debugRequest();
+    request.setFailpoint(words.next("the failpoint's name"));
+    request.setAction(words.next("the action"));
+    KJ_IF_MAYBE (pod, words.option("--pod")) {
+      request.setPodId(*pod);
+    }
+    words.end();
+    answer(request);
+    return 0;
+  }
+
   int imageLoad(Words& words) {
     auto path = words.next("the archive's file");
     auto tag = words.option("--tag");
@@ -308,6 +340,8 @@ class Session {
 };
 
 const Session::Command Session::COMMANDS[] = {
+    {"debug", "failpoints", &Session::debugFailpoints},
+    {"debug", "failpoint", &Session::debugFailpoint},
     {"image", "load", &Session::imageLoad},
     {"image", "pull", &Session::imagePull},
     {"image", "ls", &Session::imageList},

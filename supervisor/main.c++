@@ -18,6 +18,7 @@
 #include "criapi/grpc/server.h"
 #include "criapi/service.h"
 #include "criapi/streaming/stream-server.h"
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/helpers.h"
 #include "snapshot/overlay-snapshotter.h"
@@ -261,6 +262,7 @@ class Daemon {
 
 void serve(const Config& config) {
   setLogLevel(config.logLevel);
+  failpoint::readEnvironment("belayd.");
   auto lock = lockRoot(config.root);
   raiseFileLimit();
   // Containers of a dead shim become our children, and we learn how they end.

@@ -22,6 +22,10 @@ class RuntimeImpl final : public Runtime {
 
   ImageManager& imageManager() { return imageList; }
   Operations& operations() { return parts.operations; }
+  // NOT_FOUND for an id that no pod has. Waits for a shim that is not connected.
+  kj::Promise<shim::Shim::Client> shimOf(kj::StringPtr podId) {
+    return parts.inventory.getPod(podId)->client();
+  }
 
   kj::Promise<RuntimeStatus> status(bool verbose) override;
   bool systemdCgroupDriver() override { return parts.config.cgroupDriver == CgroupDriver::SYSTEMD; }

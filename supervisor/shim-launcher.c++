@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
+
 namespace belay::supervisor {
 
 namespace {
@@ -42,6 +44,9 @@ ShimLauncher::Started ShimLauncher::start(kj::StringPtr podId, kj::StringPtr pat
   for (auto& tasks : home.tasks)
     command.cgroupTasks.add(tasks);
   if (home.folder.get() >= 0) command.cgroupFolder = home.folder.get();
+  KJ_IF_MAYBE (failpoints, failpoint::environmentFor("shim.")) {
+    command.env = kj::arr(kj::mv(*failpoints));
+  }
   command.group = snapshot::Command::Group::SESSION;
   command.oomScoreAdj = OOM_SCORE_ADJ;
 

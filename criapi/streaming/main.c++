@@ -16,6 +16,7 @@
 
 #include "criapi/streaming/confine.h"
 #include "criapi/streaming/serve.h"
+#include "failpoint/failpoint.h"
 
 namespace belay::criapi::streaming {
 namespace {
@@ -108,6 +109,7 @@ int main(int argc, char** argv) {
   int status = 1;
   try {
     auto flags = options.parse(argc, argv);
+    belay::failpoint::readEnvironment("session.");
     SessionSettings settings;
     settings.idleTimeout = flags["idle-timeout"].as<uint32_t>() * kj::SECONDS;
     run(settings);

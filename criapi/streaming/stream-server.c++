@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/packet.h"
 #include "snapshot/failure.h"
 #include "supervisor/config/ip-endpoint.h"
@@ -196,6 +197,9 @@ kj::Own<snapshot::Child> StreamServer::spawn(int client, int control) {
   for (auto& tasks : home.tasks)
     command.cgroupTasks.add(tasks);
   if (home.folder.get() >= 0) command.cgroupFolder = home.folder.get();
+  KJ_IF_MAYBE (failpoints, failpoint::environmentFor("session.")) {
+    command.env = kj::arr(kj::mv(*failpoints));
+  }
   command.group = snapshot::Command::Group::SESSION;
   command.oomScoreAdj = OOM_SCORE_ADJ;
   return children.spawn(command, snapshot::Child::OnDrop::LEAVE);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/pull/decompress.h"
 #include "snapshot/pull/disk-modes.h"
 #include "snapshot/pull/fetch.h"
@@ -42,7 +43,10 @@ int main(int argc, char** argv) {
   // A reader that goes away is an error to report, not a death without words.
   signal(SIGPIPE, SIG_IGN);
   int status = 1;
-  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&]() { status = runMode(argc, argv); })) {
+  KJ_IF_MAYBE (e, kj::runCatchingExceptions([&]() {
+                 belay::failpoint::readEnvironment("pull.");
+                 status = runMode(argc, argv);
+               })) {
     fprintf(stderr, "belay-pull: %s\n", kj::str(*e).cStr());
   }
   // No exit handlers: the libraries' clean-up makes system calls that the filters refuse.
