@@ -133,6 +133,27 @@ CheckedImage checkImage(Image::Reader reported, Store& store, uint32_t maxLayers
   return result;
 }
 
+kj::Maybe<kj::String> faultOf(Image::Reader image, Store& store) {
+  kj::HashMap<Digest, uint64_t> layerSizes;
+  for (auto layer : image.getLayers()) {
+    auto blob = digestOf(layer.getBlobDigest(), "layer's blob");
+    layerSizes.upsert(blob, layer.getSizeBytes(), [](auto&, auto&&) {});
+    auto chainId = digestOf(layer.getChainId(), "chain id");
+    if (!store.hasLayer(chainId)) return kj::str("layer ", chainId, " is not in the store");
+  }
+  for (kj::StringPtr text : image.getBlobs()) {
+    auto digest = digestOf(text, "blob");
+    if (!store.hasBlob(digest)) return kj::str("blob ", digest, " is not in the store");
+    KJ_IF_MAYBE (size, layerSizes.find(digest)) {
+      auto there = sizeOf(store, digest);
+      if (there != *size) return kj::str("blob ", digest, " has ", there, " of ", *size, " bytes");
+    } else if (!(Digest::of(store.readBlob(digest, MAX_CONFIG_BYTES)) == digest)) {
+      return kj::str("blob ", digest, " has other content");
+    }
+  }
+  return nullptr;
+}
+
 void setPulledNames(Image::Builder image, const Reference& reference, Image::Reader reported) {
   auto top = topDigest(reference, reported);
   if (!isBlobOf(image, top)) {

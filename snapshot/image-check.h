@@ -28,6 +28,11 @@ kj::Array<LayerSource> checkLayers(Image::Reader image, uint32_t maxLayers);
 // FAILED_PRECONDITION.
 CheckedImage checkImage(Image::Reader reported, Store& store, uint32_t maxLayers);
 
+// What the store lacks of an image that was recorded once, as a sentence; null if it is all there.
+// Looks at names and sizes, and hashes what is small: an image's content was synced before its
+// record, so this is for disks that lost something, not for readers of every byte.
+kj::Maybe<kj::String> faultOf(Image::Reader image, Store& store);
+
 // The names of an image that was pulled as `reference`. `reported` tells which digest the registry
 // has for the tag; it must be one of the image's blobs, and the digest of the reference itself if
 // that has one: otherwise FAILED_PRECONDITION.

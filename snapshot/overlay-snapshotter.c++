@@ -74,9 +74,8 @@ class OverlaySnapshotter final : public Snapshotter {
   kj::Array<Snapshot> list() override {
     kj::Vector<Snapshot> result;
     for (auto& key : namesIn(snapshots)) {
-      KJ_IF_MAYBE (chainIds, tryReadChainIds(key)) {
-        result.add(Snapshot{kj::mv(key), kj::mv(*chainIds)});
-      }
+      auto chainIds = readChainIdsOrNone(key);
+      result.add(Snapshot{kj::mv(key), kj::mv(chainIds)});
     }
     return result.releaseAsArray();
   }
@@ -132,6 +131,19 @@ class OverlaySnapshotter final : public Snapshotter {
       return result.releaseAsArray();
     }
     return nullptr;
+  }
+
+  // A power cut may have taken the file's contents. Nobody can use such a snapshot any more, but
+  // whoever removes those that belong to nobody must see it.
+  kj::Array<Digest> readChainIdsOrNone(kj::StringPtr key) {
+    kj::Array<Digest> result;
+    KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                   KJ_IF_MAYBE (chainIds, tryReadChainIds(key)) result = kj::mv(*chainIds);
+                 })) {
+      KJ_LOG(WARNING, "a snapshot does not say what it stands on", key,
+             exception->getDescription());
+    }
+    return result;
   }
 
   RootfsMount describe(kj::StringPtr key, kj::ArrayPtr<const Digest> chainIds) {

@@ -172,7 +172,7 @@ TEST_F(StoreTest, CollectKeepsWhatIsNamedOrLeased) {
 }
 
 TEST_F(StoreTest, CollectCanKeepWhatAnUnfinishedPullLeft) {
-  openStore();
+  openStore().collect(nullptr, nullptr);
   auto fresh = putBlob("fresh"_kj.asBytes());
   auto old = putBlob("old"_kj.asBytes());
   struct timespec yesterday[2];
@@ -187,8 +187,35 @@ TEST_F(StoreTest, CollectCanKeepWhatAnUnfinishedPullLeft) {
   EXPECT_EQ(store->collect(nullptr, nullptr).blobs, 1);
 }
 
+// A power cut may have left names without contents.
+TEST_F(StoreTest, AfterARebootNothingIsBelievedThatNoRecordNames) {
+  openStore().collect(nullptr, nullptr);
+  auto named = putBlob("named"_kj.asBytes());
+  auto unnamed = putBlob("unnamed"_kj.asBytes());
+  download(HELLO, "hello, ");
+  for (const Digest& chainId : {named, unnamed}) {
+    auto staging = store->newStaging();
+    store->commitLayer(*staging, chainId, Usage{.bytes = 10, .inodes = 1});
+  }
+  auto live = kj::arr(named);
+  EXPECT_FALSE(openStore().isOfAnotherBoot());
+  EXPECT_EQ(store->collect(live, live, Store::Recent::KEEP).blobs, 0);
+
+  auto root = openAt(AT_FDCWD, storePath(), O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(unlinkat(root, "boot", 0), 0);
+  writeNewFile(root, "boot", "00000000-1111-2222-3333-444444444444", 0600);
+  EXPECT_TRUE(openStore().isOfAnotherBoot());
+  auto collected = store->collect(live, live, Store::Recent::KEEP);
+  EXPECT_EQ(collected.blobs, 1);
+  EXPECT_EQ(collected.layers, 1);
+  EXPECT_EQ(collected.downloads, 1);
+  EXPECT_TRUE(store->hasBlob(named) && store->hasLayer(named));
+  EXPECT_FALSE(store->isOfAnotherBoot());
+  EXPECT_FALSE(openStore().isOfAnotherBoot());
+}
+
 TEST_F(StoreTest, CollectDropsDownloadsOfYesterdayAlone) {
-  openStore();
+  openStore().collect(nullptr, nullptr);
   auto old = Digest::of("old"_kj.asBytes());
   auto wanted = Digest::of("wanted"_kj.asBytes());
   for (const Digest& digest : {old, wanted, HELLO})

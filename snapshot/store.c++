@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "snapshot/failure.h"
+#include "snapshot/sys/boot.h"
 #include "snapshot/sys/file.h"
 
 namespace belay::snapshot {
@@ -23,6 +24,7 @@ constexpr mode_t PRIVATE = 0700;
 constexpr mode_t PASSABLE = 0711;
 
 constexpr size_t MAX_USAGE_FILE_BYTES = 64;
+constexpr size_t MAX_BOOT_FILE_BYTES = 64;
 constexpr time_t STALE_SECONDS = 24 * 3600;  // content that nobody came back for
 
 // A file in use is looked at twice.
@@ -49,6 +51,13 @@ Usage readUsage(int layersFolder, kj::StringPtr hex) {
 bool isStale(int folder, kj::StringPtr name) {
   KJ_IF_MAYBE (stats, tryStat(folder, name)) {
     return time(nullptr) - stats->st_mtime >= STALE_SECONDS;
+  }
+  return false;
+}
+
+bool isOfThisBoot(int root) {
+  KJ_IF_MAYBE (text, tryReadFile(root, "boot", MAX_BOOT_FILE_BYTES)) {
+    return *text == bootId();
   }
   return false;
 }
@@ -82,13 +91,26 @@ Store::Store(kj::StringPtr path, Helpers& helpers)
       ingest(makeFolder(root, "ingest", PRIVATE)),
       layers(makeFolder(root, "layers", PASSABLE)),
       staging(makeFolder(root, "staging", PRIVATE)),
-      trash(helpers, makeFolder(root, "trash", PRIVATE)) {
+      trash(helpers, makeFolder(root, "trash", PRIVATE)),
+      ofAnotherBoot(!isOfThisBoot(root)) {
   makeFolder(root, "empty", 0755);
   sweepStaging();
   countAll();
 }
 
 Store::~Store() noexcept(false) = default;
+
+// A disk that is full must not keep belayd from starting; the next one then sweeps again.
+void Store::writeBoot() {
+  ofAnotherBoot = false;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 trash.take(root, "boot.new");
+                 writeNewFile(root, "boot.new", bootId(), 0600);
+                 KJ_SYSCALL(renameat(root, "boot.new", root, "boot"));
+               })) {
+    KJ_LOG(WARNING, "the store does not know in which boot it is used", rootPath, *exception);
+  }
+}
 
 void Store::sweepStaging() {
   for (auto& name : namesIn(staging))
@@ -267,6 +289,7 @@ kj::Promise<void> Store::sync() {
 
 Store::Collected Store::collect(kj::ArrayPtr<const Digest> liveBlobs,
                                 kj::ArrayPtr<const Digest> liveLayers, Recent recent) {
+  if (ofAnotherBoot) recent = Recent::TAKE;
   auto keptBlobs = setOf(liveBlobs);
   auto keptLayers = setOf(liveLayers);
   for (Lease* lease : leases) {
@@ -303,16 +326,17 @@ Store::Collected Store::collect(kj::ArrayPtr<const Digest> liveBlobs,
       layerUsage.erase(*chainId);
     }
   }
-  takeStaleDownloads(keptBlobs, collected);
+  takeDownloads(keptBlobs, collected);
+  if (ofAnotherBoot) writeBoot();
   return collected;
 }
 
-void Store::takeStaleDownloads(const kj::HashSet<Digest>& live, Collected& collected) {
+void Store::takeDownloads(const kj::HashSet<Digest>& live, Collected& collected) {
   for (auto& name : namesIn(ingest)) {
     KJ_IF_MAYBE (digest, Digest::tryFromHex(name)) {
-      if (live.contains(*digest)) continue;
+      if (live.contains(*digest) && !ofAnotherBoot) continue;
     }
-    if (!isStale(ingest, name)) continue;
+    if (!ofAnotherBoot && !isStale(ingest, name)) continue;
     trash.take(ingest, name);
     collected.downloads += 1;
   }

@@ -10,9 +10,11 @@
 //     staging/N/fs          layers being unpacked; whatever is there at start is refuse
 //     empty/                the lower layer of images that have none
 //     trash/                what is being deleted
+//     boot                  the boot of the machine in which the store was used last
 //
 // A name in blobs/ or layers/ is there whole or not at all: both are reached by rename only. What a
-// power cut may still take are file contents; hence sync() before an image is recorded.
+// power cut may still take are file contents; hence sync() before an image is recorded, and nothing
+// that no record names is believed after a restart of the machine.
 #pragma once
 
 #include <kj/async.h>
@@ -129,9 +131,14 @@ class Store {
   // left it, and the next try of that pull finds it there.
   enum class Recent { TAKE, KEEP };
   // Throws away all content that is neither listed nor leased, and downloads untouched for a day.
-  // Space is free once whenTrashIsEmpty() resolves.
+  // The first time after a restart of the machine also all that is recent, whatever `recent` says,
+  // and every download: of what sync() was not awaited for, a power cut may have left names without
+  // contents. Space is free once whenTrashIsEmpty() resolves.
   Collected collect(kj::ArrayPtr<const Digest> liveBlobs, kj::ArrayPtr<const Digest> liveLayers,
                     Recent recent = Recent::TAKE);
+
+  // It was last used in another boot of the machine, and collect() was not called since.
+  bool isOfAnotherBoot() const { return ofAnotherBoot; }
 
   // Of all blobs and layers. Counted as things come and go, so it costs nothing.
   Usage usage() const { return total; }
@@ -151,10 +158,12 @@ class Store {
   kj::HashSet<Lease*> leases;
   kj::HashMap<Digest, kj::Vector<kj::Own<kj::PromiseFulfiller<void>>>> awaitedBlobs;
   uint64_t stagingCounter = 0;
+  bool ofAnotherBoot;
 
+  void writeBoot();
   void sweepStaging();
   void countAll();
-  void takeStaleDownloads(const kj::HashSet<Digest>& live, Collected& collected);
+  void takeDownloads(const kj::HashSet<Digest>& live, Collected& collected);
 };
 
 }  // namespace belay::snapshot

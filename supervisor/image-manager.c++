@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 
 #include "snapshot/failure.h"
+#include "snapshot/image-check.h"
 #include "snapshot/reference.h"
 #include "supervisor/log.h"
 
@@ -80,10 +81,24 @@ snapshot::RegistryCredentials forRegistry(PullCredentials given) {
 ImageManager::ImageManager(Parts& parts) : parts(parts), tasks(*this) {
   for (auto& image : parts.database.images()) {
     auto id = kj::str(image.get().getId());
-    images.insert(kj::mv(id), kj::mv(image));
+    if (parts.store.isOfAnotherBoot() && isBroken(image.get())) {
+      parts.database.removeImage(id);
+    } else {
+      images.insert(kj::mv(id), kj::mv(image));
+    }
   }
   // What a pull had brought when the last daemon died, its next try shall find.
   collectGarbage(Store::Recent::KEEP);
+}
+
+// One that was listed without its content could not be used, nor would a kubelet pull it again.
+bool ImageManager::isBroken(Image::Reader image) {
+  KJ_IF_MAYBE (fault, snapshot::faultOf(image, parts.store)) {
+    log(LogLevel::ERROR, "an image has lost some of its content and must be pulled again", "image",
+        image.getId(), "reason", *fault);
+    return true;
+  }
+  return false;
 }
 
 kj::Promise<kj::String> ImageManager::pull(kj::String reference, PullCredentials credentials) {
@@ -167,7 +182,12 @@ kj::Promise<void> ImageManager::remove(kj::StringPtr reference) {
     parts.database.removeImage(id);
     images.erase(id);
     log(LogLevel::INFO, "image is removed", "image", id);
-    collectGarbage(Store::Recent::TAKE);
+    // Or a power cut could bring the record back and not its content. It goes on if the caller
+    // does not wait.
+    auto freeing =
+        parts.database.whenDurable().then([this] { collectGarbage(Store::Recent::TAKE); }).fork();
+    tasks.add(freeing.addBranch());
+    return freeing.addBranch();
   }
   return kj::READY_NOW;
 }

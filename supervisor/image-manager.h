@@ -40,6 +40,7 @@ class ImageManager : private kj::TaskSet::ErrorHandler {
   kj::Promise<kj::String> record(Operation& operation, kj::Own<snapshot::PulledImage> pulled);
   void takeNamesFromOthers(snapshot::Image::Reader image,
                            kj::Vector<Owned<snapshot::Image>>& changed);
+  bool isBroken(snapshot::Image::Reader image);
   void collectGarbage(snapshot::Store::Recent recent);
   void taskFailed(kj::Exception&& exception) override;
 };

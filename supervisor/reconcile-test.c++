@@ -348,6 +348,18 @@ TEST_F(ReconcileTest, FinishesAfterARebootWhatWasBegunBefore) {
   EXPECT_EQ(0u, belayd.folders.list().size());
 }
 
+// What lists it would not pull it again, and what uses it would find nothing.
+TEST_F(ReconcileTest, AfterARebootAnImageIsForgottenThatLostItsContent) {
+  auto id = kj::str("sha256:", kj::repeat('a', 64));
+  database->put(Owned<snapshot::Image>::make([&](snapshot::Image::Builder image) {
+    image.setId(id);
+    image.initBlobs(1).set(0, id);
+  }));
+  auto& belayd = start();
+  EXPECT_EQ(0u, belayd.runtime.images().size());
+  EXPECT_EQ(0u, belayd.database.images().size());
+}
+
 TEST_F(ReconcileTest, APodWhoseFolderIsGoneIsNotReady) {
   recordPod("p", PodStage::READY);
   recordContainer("p", "c");
