@@ -134,13 +134,19 @@ TEST_F(SeccompTest, FilesOfTheCacheAreUsedAndCheckedFirst) {
       kj::heapArray<kj::byte>(SeccompFilters(kj::StringPtr(folder)).filter(profile, 0).program);
   EXPECT_EQ(first.asPtr(), again.asPtr());
 
-  // Every cached file cut short: a power cut. It must be compiled anew, not loaded.
-  for (auto& file : std::filesystem::directory_iterator(folder.cStr())) {
-    std::filesystem::resize_file(file.path(), 80);
+  // Every cached file cut short, even behind an instruction that might be the last: a power cut. It
+  // must be compiled anew, not loaded.
+  size_t firstReturn = 0;
+  while (BPF_CLASS(first[firstReturn]) != BPF_RET)
+    firstReturn += sizeof(sock_filter);
+  for (size_t missing : {first.size(), first.size() - firstReturn - sizeof(sock_filter), 1ul}) {
+    for (auto& file : std::filesystem::directory_iterator(folder.cStr())) {
+      std::filesystem::resize_file(file, std::filesystem::file_size(file) - missing);
+    }
+    auto repaired =
+        kj::heapArray<kj::byte>(SeccompFilters(kj::StringPtr(folder)).filter(profile, 0).program);
+    EXPECT_EQ(first.asPtr(), repaired.asPtr());
   }
-  auto repaired =
-      kj::heapArray<kj::byte>(SeccompFilters(kj::StringPtr(folder)).filter(profile, 0).program);
-  EXPECT_EQ(first.asPtr(), repaired.asPtr());
 }
 
 TEST_F(SeccompTest, LocalhostProfilesAreCompiled) {

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <kj/encoding.h>
-#include <linux/bpf_common.h>
 #include <linux/filter.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -52,38 +51,43 @@ kj::Array<kj::byte> readAll(int fd, size_t size) {
   return kj::heapArray<kj::byte>(bytes.slice(0, got));
 }
 
-// What was written and renamed whole; anything else found there is compiled anew.
+using Checksum = kj::byte[SHA256_DIGEST_LENGTH];
+
+// A file is the program's checksum and the program: after a power cut it may hold anything. What
+// does not fit is compiled anew.
 kj::Maybe<kj::Array<kj::byte>> load(int folder, kj::StringPtr key) {
   int fd = openat(folder, key.cStr(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return nullptr;
   kj::AutoCloseFd file(fd);
   struct stat info;
   KJ_SYSCALL(fstat(file, &info));
-  bool sound = S_ISREG(info.st_mode) && info.st_uid == geteuid() && info.st_size > 0 &&
-               info.st_size <= MAX_PROGRAM_BYTES && info.st_size % sizeof(sock_filter) == 0;
+  bool sound = S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+               info.st_size > sizeof(Checksum) &&
+               info.st_size <= sizeof(Checksum) + MAX_PROGRAM_BYTES;
   if (!sound) return nullptr;
-  return readAll(file, info.st_size);
+  auto bytes = readAll(file, info.st_size);
+  if (bytes.size() <= sizeof(Checksum)) return nullptr;
+  auto program = bytes.slice(sizeof(Checksum), bytes.size());
+  Checksum checksum;
+  SHA256(program.begin(), program.size(), checksum);
+  if (memcmp(checksum, bytes.begin(), sizeof(checksum)) != 0) return nullptr;
+  return kj::heapArray<kj::byte>(program);
 }
 
-// Best effort: without the file the next daemon compiles again. A power cut may leave an empty or
-// short file, which load() sees, since the last instruction of every program is a return.
+// Best effort: without the file the next daemon compiles again.
 void store(int folder, kj::StringPtr key, kj::ArrayPtr<const kj::byte> program) {
   auto temporary = kj::str(key, ".new");
   int fd =
       openat(folder, temporary.cStr(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return;
   kj::AutoCloseFd file(fd);
-  bool written = write(file, program.begin(), program.size()) == (ssize_t)program.size();
+  Checksum checksum;
+  SHA256(program.begin(), program.size(), checksum);
+  bool written = write(file, checksum, sizeof(checksum)) == sizeof(checksum) &&
+                 write(file, program.begin(), program.size()) == (ssize_t)program.size();
   if (!written || renameat(folder, temporary.cStr(), folder, key.cStr()) < 0) {
     unlinkat(folder, temporary.cStr(), 0);
   }
-}
-
-bool endsInReturn(kj::ArrayPtr<const kj::byte> program) {
-  if (program.size() < sizeof(sock_filter)) return false;
-  sock_filter last;
-  memcpy(&last, program.end() - sizeof(last), sizeof(last));
-  return BPF_CLASS(last.code) == BPF_RET;
 }
 
 SeccompProfile readLocalhost(kj::StringPtr reference, uint64_t capabilities) {
@@ -141,9 +145,7 @@ kj::ArrayPtr<const kj::byte> SeccompFilters::compiledForm(const SeccompProfile& 
 
   KJ_IF_MAYBE (cache, folder) {
     KJ_IF_MAYBE (program, load(*cache, key)) {
-      if (endsInReturn(*program)) {
-        return compiled.insert(kj::mv(key), kj::mv(*program)).value;
-      }
+      return compiled.insert(kj::mv(key), kj::mv(*program)).value;
     }
   }
   auto program = compileSeccomp(profile);
