@@ -132,6 +132,22 @@ TEST_F(DatabaseTest, RefusesWhatIsNoDatabase) {
   EXPECT_NE(nullptr, strstr(exception.getDescription().cStr(), file().cStr()));
 }
 
+// Before anything is done by it.
+TEST_F(DatabaseTest, RefusesADatabaseThatLostPages) {
+  {
+    Database database(folder);
+    for (int i = 0; i < 200; ++i)
+      database.put(pod(kj::str("pod-", i)));
+  }
+  execute("PRAGMA wal_checkpoint(TRUNCATE)");
+  // Some leaf in the middle; what leads to it stays.
+  std::fstream(file().cStr(), std::ios::in | std::ios::out | std::ios::binary).seekp(6 * 4096)
+      << std::string(4096, '\0');
+  auto exception = KJ_ASSERT_NONNULL(kj::runCatchingExceptions([&] { Database database(folder); }));
+  EXPECT_EQ(snapshot::Code::FAILED_PRECONDITION, snapshot::codeOf(exception));
+  EXPECT_NE(nullptr, strstr(exception.getDescription().cStr(), file().cStr()));
+}
+
 TEST_F(DatabaseTest, RefusesTheLayoutOfANewerDaemon) {
   {
     Database database(folder);

@@ -32,6 +32,20 @@ constexpr const char* LAYOUT =
     "CREATE TABLE IF NOT EXISTS images(id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS damaged(kind TEXT, id TEXT, record BLOB);";
 
+// For whoever waits for SQLite: a millisecond or less.
+constexpr int INSTRUCTIONS_BETWEEN_LOOKS = 10000;
+
+struct Deadline {
+  const kj::MonotonicClock& clock;
+  kj::TimePoint end;
+
+  // As sqlite3_progress_handler wants it: nonzero interrupts.
+  static int isOver(void* self) {
+    auto& deadline = *static_cast<Deadline*>(self);
+    return deadline.clock.now() > deadline.end ? 1 : 0;
+  }
+};
+
 constexpr const char* NAMES[] = {"pods", "containers", "images"};
 
 sqlite3_stmt* prepare(sqlite3* connection, kj::StringPtr sql) {
@@ -90,6 +104,7 @@ Database::Database(kj::StringPtr folder) : path(kj::str(folder, "/belay.db")), c
                                nullptr);
   if (result != SQLITE_OK) failWith(result, "open");
   configure();
+  checkPages();
   prepareLayout();
   prepareStatements();
   checkpointer = openCheckpointer(path);
@@ -105,6 +120,26 @@ void Database::configure() {
   execute("PRAGMA synchronous=NORMAL");
   // Replaces SQLite's own checkpoints, which fsync inside a commit.
   sqlite3_wal_hook(connection, &Database::onCommit, this);
+}
+
+// Damage in a page that no record of today lies in would else be met in the middle of an operation.
+void Database::checkPages() {
+  auto& clock = kj::systemPreciseMonotonicClock();
+  Deadline deadline{clock, clock.now() + CHECK_LIMIT};
+  sqlite3_progress_handler(connection, INSTRUCTIONS_BETWEEN_LOOKS, &Deadline::isOver, &deadline);
+  KJ_DEFER(sqlite3_progress_handler(connection, 0, nullptr, nullptr));
+  // Reads what tables and their pages are, and so fails itself where that is damaged.
+  sqlite3_stmt* statement = nullptr;
+  KJ_DEFER(sqlite3_finalize(statement));
+  int result = sqlite3_prepare_v2(connection, "PRAGMA quick_check(1)", -1, &statement, nullptr);
+  if (result == SQLITE_OK) result = sqlite3_step(statement);
+  if (result == SQLITE_INTERRUPT) {
+    KJ_LOG(WARNING, "the database is too large to be checked to its end", path);
+    return;
+  }
+  if (result != SQLITE_ROW) failWith(result, "check");
+  kj::StringPtr verdict = reinterpret_cast<const char*>(sqlite3_column_text(statement, 0));
+  if (verdict != "ok") failAsDamaged("check", verdict);
 }
 
 void Database::prepareLayout() {
@@ -280,15 +315,19 @@ void Database::taskFailed(kj::Exception&& exception) {
          exception.getDescription());
 }
 
+void Database::failAsDamaged(kj::StringPtr step, kj::StringPtr reason) {
+  fail(Code::FAILED_PRECONDITION, "cannot ", step, " database ", path, ": ", reason,
+       "; move the file away (belayd then starts without knowing any pod or image), or restore "
+       "it from a backup");
+}
+
 void Database::failWith(int result, kj::StringPtr step) {
   kj::StringPtr reason =
       connection == nullptr ? sqlite3_errstr(result) : sqlite3_errmsg(connection);
   switch (result & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      fail(Code::FAILED_PRECONDITION, "cannot ", step, " database ", path, ": ", reason,
-           "; move the file away (belayd then starts without knowing any pod or image), or restore "
-           "it from a backup");
+      failAsDamaged(step, reason);
     case SQLITE_FULL:
       fail(Code::RESOURCE_EXHAUSTED, "cannot ", step, " database ", path, ": the disk is full (",
            reason, ")");

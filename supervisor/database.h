@@ -8,6 +8,7 @@
 #include <kj/async.h>
 #include <kj/memory.h>
 #include <kj/string.h>
+#include <kj/time.h>
 
 #include <memory>
 
@@ -22,11 +23,16 @@ namespace belay::supervisor {
 
 class Database final : private kj::TaskSet::ErrorHandler {
  public:
-  // Opens `folder`/belay.db (absolute), making it if absent. Throws FAILED_PRECONDITION, saying
-  // what to do, when the file is no database, is damaged, or was written by a newer belayd.
+  // Opens `folder`/belay.db (absolute), making it if absent, and checks it (SQLite's quick_check,
+  // within CHECK_LIMIT). Throws FAILED_PRECONDITION, saying what to do, when the file is no
+  // database, is damaged, or was written by a newer belayd: nothing is lost silently.
   explicit Database(kj::StringPtr folder);
   ~Database() noexcept(false);
   KJ_DISALLOW_COPY_AND_MOVE(Database);
+
+  // A node's database is checked in a few milliseconds. One that takes longer is not checked to
+  // its end, and the log says so.
+  static constexpr kj::Duration CHECK_LIMIT = 1 * kj::SECONDS;
 
   // Writing: committed at return, so it survives a crash of belayd (WAL, synchronous=NORMAL), yet
   // without any fsync: a pod that a power cut takes is gone anyway, with its processes.
@@ -63,6 +69,7 @@ class Database final : private kj::TaskSet::ErrorHandler {
   kj::TaskSet checkpoints;
 
   void configure();
+  void checkPages();
   void prepareLayout();
   void prepareStatements();
   void close();
@@ -79,6 +86,7 @@ class Database final : private kj::TaskSet::ErrorHandler {
   void checkpointInBackground();
   void taskFailed(kj::Exception&& exception) override;
 
+  [[noreturn]] void failAsDamaged(kj::StringPtr step, kj::StringPtr reason);
   [[noreturn]] void failWith(int result, kj::StringPtr step);
 };
 
