@@ -232,6 +232,7 @@ class Daemon {
       return kj::str(folder);
     };
     options.pluginTimeout = config.cniPluginTimeout;
+    options.marks = kj::str(config.root, "/attachments");
     return options;
   }
 

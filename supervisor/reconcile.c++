@@ -180,6 +180,12 @@ void Reconciler::sweep(kj::ArrayPtr<const Owned<ContainerRecord>> homeless) {
     log(LogLevel::WARNING, "a pod's folder belongs to no record; it is swept", "pod", id);
     tasks.add(teardown.sweepFolder(kj::mv(id)));
   }
+  for (auto& id : parts.cni.attached()) {
+    if (parts.inventory.knowsPod(id)) continue;
+    log(LogLevel::WARNING, "a pod that no record knows was attached to a network; it is released",
+        "pod", id);
+    tasks.add(parts.cni.release(id));
+  }
   for (auto& snapshot : parts.snapshotter.list()) {
     if (!parts.inventory.knowsContainer(snapshot.key)) parts.snapshotter.remove(snapshot.key);
   }

@@ -78,9 +78,9 @@ class CniSystem : public ::testing::Test {
   kj::String netns;
   kj::AsyncIoContext io = kj::setupAsyncIo();
   snapshot::Children children{io.unixEventPort};
-  kj::Own<Cni> cni = kj::heap<Cni>(
-      CniOptions{kj::str(folder, "/conf"), kj::arr(kj::str(PLUGINS)), 30 * kj::SECONDS}, children,
-      io.provider->getTimer());
+  kj::Own<Cni> cni = kj::heap<Cni>(CniOptions{kj::str(folder, "/conf"), kj::arr(kj::str(PLUGINS)),
+                                              30 * kj::SECONDS, kj::str(folder, "/marks")},
+                                   children, io.provider->getTimer());
   capnp::MallocMessageBuilder message;
   PodConfig::Builder pod = message.initRoot<PodConfig>();
 

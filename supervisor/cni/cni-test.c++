@@ -65,7 +65,8 @@ class CniTest : public ::testing::Test {
   kj::String folder = newFolder();
   kj::AsyncIoContext io = kj::setupAsyncIo();
   snapshot::Children children{io.unixEventPort};
-  Cni cni{CniOptions{path("conf"), kj::arr(kj::str("/nowhere"), path("bin")), 10 * kj::SECONDS},
+  Cni cni{CniOptions{path("conf"), kj::arr(kj::str("/nowhere"), path("bin")), 10 * kj::SECONDS,
+                     path("marks")},
           children, io.provider->getTimer()};
   capnp::MallocMessageBuilder message;
   PodConfig::Builder pod = message.initRoot<PodConfig>();
@@ -151,6 +152,32 @@ TEST_F(CniTest, OnePluginsFailingDelDoesNotKeepTheOthersFromRunning) {
   EXPECT_THAT(read("calls"), HasSubstr("DEL two\nDEL one\n"));
 }
 
+// From before ADD until DEL has succeeded, so that whatever dies the address is found.
+TEST_F(CniTest, WhatIsAttachedIsKnownByItsMark) {
+  auto marks = [&] { return kj::strArray(cni.attached(), " "); };
+  write("ADD-one.do", kj::str("ls '", path("marks"), "' >'", path("seen"), "'"));
+  auto attachment = add();
+  EXPECT_EQ(read("seen"), "POD\n");
+  EXPECT_EQ(marks(), "POD"_kj);
+  write("DEL-two.do", "exit 3");
+  EXPECT_ANY_THROW(cni.del(attachment).wait(io.waitScope));
+  EXPECT_EQ(marks(), "POD"_kj);
+  write("DEL-two.do", "");
+  cni.del(attachment).wait(io.waitScope);
+  EXPECT_EQ(marks(), ""_kj);
+}
+
+TEST_F(CniTest, APodWithoutARecordIsReleasedFromTheNetworkOfNow) {
+  add();
+  unlink(path("calls").cStr());
+  cni.release("POD").wait(io.waitScope);
+  EXPECT_EQ(read("calls"), "DEL two\nDEL one\n");
+  EXPECT_THAT(read("DEL-one.env"), HasSubstr("CNI_CONTAINERID=POD\n"));
+  EXPECT_THAT(read("DEL-one.env"), HasSubstr("CNI_IFNAME=eth0\n"));
+  EXPECT_THAT(read("DEL-one.env"), HasSubstr("CNI_NETNS=\n"));
+  EXPECT_EQ(cni.attached().size(), 0u);
+}
+
 TEST_F(CniTest, NothingIsDeletedThatWasNeverBegun) {
   auto never = Owned<NetworkAttachment>::make([](auto) {});
   cni.del(never).wait(io.waitScope);
@@ -168,8 +195,8 @@ TEST_F(CniTest, DescendantThatKeepsTheOutputOpenDelaysNothing) {
 
 TEST_F(CniTest, HangingPluginIsKilledWithItsGroup) {
   write("ADD-one.do", "sleep 600 & echo $! >\"" + std::string(path("sleeper").cStr()) + "\"; wait");
-  Cni hasty(CniOptions{path("conf"), kj::arr(path("bin")), 1 * kj::SECONDS}, children,
-            io.provider->getTimer());
+  Cni hasty(CniOptions{path("conf"), kj::arr(path("bin")), 1 * kj::SECONDS, path("marks")},
+            children, io.provider->getTimer());
   expectFailure(Code::DEADLINE_EXCEEDED, "took longer than 1 s and was killed",
                 [&] { hasty.add(prepare()).wait(io.waitScope); });
   children.whenDroppedAreReaped().wait(io.waitScope);

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "snapshot/failure.h"
+#include "supervisor/cni/attachment-marks.h"
 #include "supervisor/cni/capability-args.h"
 #include "supervisor/cni/network-list.h"
 #include "supervisor/cni/plugin.h"
@@ -121,6 +122,7 @@ kj::Vector<kj::String> inheritedEnvironment() {
 }  // namespace
 
 struct Cni::Impl {
+  AttachmentMarks marks;
   CniOptions options;
   snapshot::Children& children;
   kj::Timer& timer;
@@ -170,7 +172,8 @@ struct Cni::Impl {
 };
 
 Cni::Cni(CniOptions options, snapshot::Children& children, kj::Timer& timer)
-    : impl(kj::heap<Impl>(Impl{kj::mv(options), children, timer})) {}
+    : impl(kj::heap<Impl>(Impl{AttachmentMarks(options.marks), kj::mv(options), children, timer})) {
+}
 
 Cni::~Cni() noexcept(false) = default;
 
@@ -218,6 +221,7 @@ kj::Promise<Owned<NetworkAttachment>> Cni::add(Owned<NetworkAttachment> attachme
   auto record = attachment.get();
   auto list = parseNetworkList(record.getConflist());
   auto capabilities = Json::parse(text(record.getCapabilities()));
+  impl->marks.add(argument(record, CONTAINER_ID));
 
   Json result;
   for (size_t i = 0; i < list.types.size(); ++i) {
@@ -263,11 +267,33 @@ kj::Promise<void> Cni::del(Owned<NetworkAttachment> attachment) {
       failures.add(kj::getCaughtExceptionAsKj());
     }
   }
-  if (failures.empty()) co_return;
+  if (failures.empty()) {
+    impl->marks.remove(argument(record, CONTAINER_ID));
+    co_return;
+  }
   auto sentences = KJ_MAP(failure, failures) {
     return kj::str(snapshot::messageOf(failure));
   };
   fail(snapshot::codeOf(failures[0]), kj::strArray(sentences, "; "));
+}
+
+kj::Array<kj::String> Cni::attached() {
+  return impl->marks.list();
+}
+
+kj::Promise<void> Cni::release(kj::StringPtr podId) {
+  auto list = loadNetworkList(impl->options.confDir);
+  return del(Owned<NetworkAttachment>::make([&](NetworkAttachment::Builder attachment) {
+    attachment.setConflist(list.text);
+    auto arguments = attachment.initArguments(2);
+    arguments[0].setKey("IgnoreUnknown");
+    arguments[0].setValue("1");
+    arguments[1].setKey(CONTAINER_ID);
+    arguments[1].setValue(podId);
+    attachment.setCapabilities("{}");
+    attachment.setIfName(IF_NAME);
+    attachment.setAdded(true);
+  }));
 }
 
 kj::Promise<void> Cni::check(Owned<NetworkAttachment> attachment) {

@@ -16,6 +16,7 @@ struct CniOptions {
   kj::String confDir;
   kj::Array<kj::String> binDirs;  // absolute, without ':' (CNI_PATH), searched in order
   kj::Duration pluginTimeout;     // for each run of a plug-in
+  kj::String marks;               // folder of AttachmentMarks
 };
 
 // What the condition NetworkReady of the CRI's Status says.
@@ -57,6 +58,14 @@ class Cni {
   // failure does not keep the others from running; the failures are thrown together at the end.
   // Nothing is done for an attachment that was never begun.
   kj::Promise<void> del(Owned<NetworkAttachment> attachment);
+
+  // Ids of the pods that add() was called for and del() not, or in vain: by what is on the disk,
+  // also of those that no record knows (attachment-marks.h).
+  kj::Array<kj::String> attached();
+
+  // As del() for a pod that no record knows, by its id alone and the network that is configured
+  // now. FAILED_PRECONDITION when there is none.
+  kj::Promise<void> release(kj::StringPtr podId);
 
   // Runs CHECK (0.4.0 and later; else done at once): is the attachment still in place? Throws if
   // not.
