@@ -237,7 +237,7 @@ class Environment:
             self._end_strays()
             if self.endpoint is None:
                 subprocess.run(["ip", "link", "del", self.bridge], stderr=subprocess.DEVNULL, check=False)
-            self._remove_cgroups()
+            self.remove_cgroups()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end_strays(self):
@@ -251,9 +251,11 @@ class Environment:
             if self.mark in path:
                 subprocess.run(["umount", "--lazy", path], stderr=subprocess.DEVNULL, check=False)
 
-    def _remove_cgroups(self):
-        cgroups.stop_slices(self.mark)
-        for path in sorted(leaks.cgroups(self.mark), key=len, reverse=True):
+    def remove_cgroups(self, but=frozenset()):
+        """All that are named for this environment; with a cgroup in `but` everything above it."""
+        if not but:
+            cgroups.stop_slices(self.mark)
+        for path in sorted(leaks.cgroups(self.mark) - but, key=len, reverse=True):
             try:
                 os.rmdir(path)
             except OSError:
