@@ -52,9 +52,9 @@ void setFailpoint(kj::StringPtr name, kj::StringPtr action) {
   }
 }
 
-class AdminServer final : public Admin::Server {
+class Service final : public Admin::Server {
  public:
-  explicit AdminServer(RuntimeImpl& runtime) : runtime(runtime) {}
+  explicit Service(RuntimeImpl& runtime) : runtime(runtime) {}
 
   kj::Promise<void> version(VersionContext context) override {
     context.getResults().setVersion(VERSION_TEXT);
@@ -199,30 +199,16 @@ class AdminServer final : public Admin::Server {
 
 }  // namespace
 
-AdminListener::AdminListener(kj::LowLevelAsyncIoProvider& io, kj::AutoCloseFd socket,
-                             RuntimeImpl& runtime)
-    : receiver(io.wrapListenSocketFd(kj::mv(socket))),
-      admin(kj::heap<AdminServer>(runtime)),
-      tasks(*this) {
-  tasks.add(accept());
-}
+AdminServer::AdminServer(RuntimeImpl& runtime) : admin(kj::heap<Service>(runtime)), tasks(*this) {}
 
-kj::Promise<void> AdminListener::accept() {
-  for (;;) {
-    auto stream = co_await receiver->accept();
-    // Unix sockets' streams can carry descriptors; the interface of accept() just does not say so.
-    tasks.add(serve(stream.downcast<kj::AsyncCapabilityStream>()));
-  }
-}
-
-kj::Promise<void> AdminListener::serve(kj::Own<kj::AsyncCapabilityStream> stream) {
+kj::Promise<void> AdminServer::serve(kj::Own<kj::AsyncCapabilityStream> stream) {
   capnp::TwoPartyVatNetwork network(*stream, MAX_FDS_PER_MESSAGE,
                                     capnp::rpc::twoparty::Side::SERVER);
   auto system = capnp::makeRpcServer(network, admin);
   co_await network.onDisconnect();
 }
 
-void AdminListener::taskFailed(kj::Exception&& exception) {
+void AdminServer::taskFailed(kj::Exception&& exception) {
   if (exception.getType() == kj::Exception::Type::DISCONNECTED) return;
   KJ_LOG(ERROR, "serving belayctl failed", exception);
 }

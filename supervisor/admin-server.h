@@ -1,4 +1,4 @@
-// Serves belayctl: the admin socket and what answers on it.
+// What answers belayctl on the admin socket.
 #pragma once
 
 #include <kj/async-io.h>
@@ -8,18 +8,18 @@
 
 namespace belay::supervisor {
 
-// Accepts connections until it is dropped. Everything given by reference outlives it.
-class AdminListener final : private kj::TaskSet::ErrorHandler {
+// Serves connections until it is dropped. The runtime outlives it.
+class AdminServer final : private kj::TaskSet::ErrorHandler {
  public:
-  AdminListener(kj::LowLevelAsyncIoProvider& io, kj::AutoCloseFd socket, RuntimeImpl& runtime);
-  KJ_DISALLOW_COPY_AND_MOVE(AdminListener);
+  explicit AdminServer(RuntimeImpl& runtime);
+  KJ_DISALLOW_COPY_AND_MOVE(AdminServer);
+
+  void accept(kj::Own<kj::AsyncCapabilityStream> stream) { tasks.add(serve(kj::mv(stream))); }
 
  private:
-  kj::Own<kj::ConnectionReceiver> receiver;
   Admin::Client admin;
   kj::TaskSet tasks;
 
-  kj::Promise<void> accept();
   kj::Promise<void> serve(kj::Own<kj::AsyncCapabilityStream> stream);
   void taskFailed(kj::Exception&& exception) override;
 };

@@ -22,10 +22,13 @@
 #include "snapshot/failure.h"
 #include "snapshot/helpers.h"
 #include "snapshot/overlay-snapshotter.h"
+#include "supervisor/acceptor.h"
 #include "supervisor/admin-server.h"
 #include "supervisor/config/command-line.h"
+#include "supervisor/listening-sockets.h"
 #include "supervisor/log.h"
 #include "supervisor/runtime-impl.h"
+#include "supervisor/service-manager.h"
 #include "supervisor/spec/apparmor.h"
 #include "supervisor/unix-socket.h"
 #include "supervisor/user-namespace-fault.h"
@@ -102,10 +105,12 @@ void logCall(const criapi::grpc::CallReport& report) {
 // Everything that lives as long as the daemon, in the order it is made.
 class Daemon {
  public:
-  Daemon(kj::AsyncIoContext& io, const Config& config)
+  // `given` came from the service manager.
+  Daemon(kj::AsyncIoContext& io, const Config& config, kj::Vector<GivenDescriptor> given)
       : io(io),
         config(config),
         timer(io.provider->getTimer()),
+        sockets(takeListeningSockets(given, config)),
         children(io.unixEventPort),
         helpers(children, *io.lowLevelProvider, config.pullPath),
         database(config.root),
@@ -143,12 +148,13 @@ class Daemon {
               puller},
         runtime(parts),
         streams(io.unixEventPort, timer, kj::systemPreciseMonotonicClock(), children, cgroups,
-                runtime, config),
+                runtime, config, kj::mv(sockets.streaming)),
         service(runtime, streams, VERSION_TEXT) {
     KJ_IF_MAYBE (present, apparmor) {
       specs.apparmor = present->get();
     }
     if (config.cgroupDriver == CgroupDriver::SYSTEMD) scopes.requireSystemd();
+    takeBack(given.asPtr());
   }
   KJ_DISALLOW_COPY_AND_MOVE(Daemon);
 
@@ -165,6 +171,7 @@ class Daemon {
     auto profile = loadApparmorProfile();
     auto userNamespaces = tryUserNamespaces();
     runtime.reconcile().wait(waitScope);
+    held.releaseStrangers([this](kj::StringPtr id) { return inventory.knowsContainer(id); });
     profile.wait(waitScope);
     userNamespaces.wait(waitScope);
 
@@ -172,13 +179,14 @@ class Daemon {
         timer, {.statusOf = &criapi::statusOfFailure,
                 .onCallEnd = kj::Function<void(const criapi::grpc::CallReport&)>(&logCall)});
     service.registerOn(server);
-    auto receiver = listenOn(config.socketPath(), CRI_SOCKET_MODE);
-    auto serving = server.listen(*receiver).eagerlyEvaluate([](kj::Exception&& exception) {
-      KJ_LOG(ERROR, "no connections are accepted any more", exception);
-    });
-    AdminListener admin(*io.lowLevelProvider,
-                        listenOnUnixSocket(kj::str(config.state, "/admin.sock"), ADMIN_SOCKET_MODE),
-                        runtime);
+    AdminServer admin(runtime);
+    auto criListener = socketAt(config.socketPath(), CRI_SOCKET_MODE, sockets.cri);
+    auto adminListener =
+        socketAt(kj::str(config.state, "/admin.sock"), ADMIN_SOCKET_MODE, sockets.admin);
+    auto criAcceptor =
+        accept(criListener, [&server](auto stream) { server.accept(kj::mv(stream)); });
+    auto adminAcceptor =
+        accept(adminListener, [&admin](auto stream) { admin.accept(kj::mv(stream)); });
 
     log(LogLevel::INFO, "serving", "listen", config.listen, "streaming", streams.baseUrl(),
         "version", VERSION_TEXT, "root", config.root);
@@ -194,6 +202,7 @@ class Daemon {
   kj::AsyncIoContext& io;
   const Config& config;
   kj::Timer& timer;
+  ListeningSockets sockets;
   snapshot::Children children;
   snapshot::Helpers helpers;
   Database database;
@@ -256,12 +265,34 @@ class Daemon {
         specs.userNamespaceFault);
   }
 
-  kj::Own<kj::ConnectionReceiver> listenOn(kj::StringPtr path, mode_t mode) {
-    return io.lowLevelProvider->wrapListenSocketFd(listenOnUnixSocket(path, mode));
+  // What the service manager kept of containers.
+  void takeBack(kj::ArrayPtr<GivenDescriptor> given) {
+    for (auto& one : given) {
+      if (one.name.findFirst('/') != nullptr) {
+        held.takeBack(one.name, kj::mv(one.fd));
+      } else {
+        log(LogLevel::WARNING, "a descriptor from the service manager has a name that says nothing",
+            "name", one.name);
+      }
+    }
+  }
+
+  static kj::AutoCloseFd socketAt(kj::StringPtr path, mode_t mode,
+                                  kj::Maybe<kj::AutoCloseFd>& given) {
+    KJ_IF_MAYBE (socket, given) {
+      return kj::mv(*socket);
+    }
+    return listenOnUnixSocket(path, mode);
+  }
+
+  kj::Own<Acceptor> accept(int listener, Acceptor::Serve serve) {
+    return kj::heap<Acceptor>(*io.lowLevelProvider, io.unixEventPort, timer, listener,
+                              kj::mv(serve));
   }
 };
 
 void serve(const Config& config) {
+  auto given = takeGivenDescriptors();
   setLogLevel(config.logLevel);
   failpoint::readEnvironment("belayd.");
   auto lock = lockRoot(config.root);
@@ -274,7 +305,7 @@ void serve(const Config& config) {
   auto io = kj::setupAsyncIo();
   // A busy client must not keep the shims' news from being read.
   io.waitScope.setBusyPollInterval(100);
-  Daemon daemon(io, config);
+  Daemon daemon(io, config, kj::mv(given));
   daemon.run(io.waitScope);
 }
 

@@ -67,26 +67,5 @@ TEST_F(UnixSocketTest, NobodyThereIsUnavailable) {
   EXPECT_EQ(snapshot::Code::UNAVAILABLE, codeOf([&] { connectToUnixSocket(path); }));
 }
 
-TEST_F(UnixSocketTest, TellsTheServiceManager) {
-  int fd;
-  KJ_SYSCALL(fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  kj::AutoCloseFd manager(fd);
-  sockaddr_un address{.sun_family = AF_UNIX};
-  // Abstract: "@name" in the variable is a NUL byte and the name.
-  auto name = kj::str("belay-notify-test-", getpid());
-  memcpy(address.sun_path + 1, name.begin(), name.size());
-  socklen_t size = sizeof(sa_family_t) + 1 + name.size();
-  KJ_SYSCALL(bind(manager, reinterpret_cast<const sockaddr*>(&address), size));
-  setenv("NOTIFY_SOCKET", kj::str('@', name).cStr(), 1);
-  notifyServiceManager("READY=1");
-  unsetenv("NOTIFY_SOCKET");
-  notifyServiceManager("READY=1");
-  char buffer[64];
-  ssize_t count;
-  KJ_SYSCALL(count = recv(manager, buffer, sizeof(buffer), MSG_DONTWAIT));
-  EXPECT_EQ("READY=1", std::string(buffer, count));
-  EXPECT_EQ(-1, recv(manager, buffer, sizeof(buffer), MSG_DONTWAIT));
-}
-
 }  // namespace
 }  // namespace belay::supervisor

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <stddef.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,7 +18,8 @@ namespace {
 using snapshot::Code;
 using snapshot::fail;
 
-constexpr int BACKLOG = 128;
+// While a belayd is replaced by the next, clients wait here.
+constexpr int BACKLOG = SOMAXCONN;
 
 struct Place {
   kj::AutoCloseFd folder;
@@ -113,25 +112,6 @@ kj::AutoCloseFd connectToUnixSocket(kj::StringPtr path) {
     fail(Code::UNAVAILABLE, "nobody listens on ", path, ": is belayd running?");
   }
   return socket;
-}
-
-void notifyServiceManager(kj::StringPtr message) {
-  const char* name = getenv("NOTIFY_SOCKET");
-  if (name == nullptr) return;
-  sockaddr_un address{.sun_family = AF_UNIX};
-  size_t size = strlen(name);
-  if (size == 0 || size >= sizeof(address.sun_path)) return;
-  memcpy(address.sun_path, name, size);
-  if (name[0] == '@') address.sun_path[0] = '\0';
-  int fd;
-  KJ_SYSCALL(fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  kj::AutoCloseFd own(fd);
-  KJ_SYSCALL_HANDLE_ERRORS(sendto(fd, message.begin(), message.size(), MSG_NOSIGNAL,
-                                  reinterpret_cast<const sockaddr*>(&address),
-                                  offsetof(sockaddr_un, sun_path) + size)) {
-    default:
-      KJ_LOG(WARNING, "the service manager cannot be told", name, strerror(error));
-  }
 }
 
 }  // namespace belay::supervisor

@@ -16,7 +16,4 @@ kj::AutoCloseFd listenOnUnixSocket(kj::StringPtr path, mode_t mode);
 // A connected stream socket. UNAVAILABLE, naming the path, when nobody listens there.
 kj::AutoCloseFd connectToUnixSocket(kj::StringPtr path);
 
-// Tells the service manager, if there is one ($NOTIFY_SOCKET, sd_notify(3)): "READY=1".
-void notifyServiceManager(kj::StringPtr message);
-
 }  // namespace belay::supervisor

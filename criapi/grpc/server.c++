@@ -7,22 +7,13 @@
 
 namespace belay::criapi::grpc {
 
-namespace {
-
-// How long to wait before accepting again when out of file descriptors or memory.
-constexpr kj::Duration ACCEPT_BACKOFF = 100 * kj::MILLISECONDS;
-
-}  // namespace
-
 class Server::Impl final : private kj::TaskSet::ErrorHandler {
  public:
   Impl(kj::Timer& timer, Options&& options)
       : options(kj::mv(options)),
         budget(this->options.maxBufferedBytes),
         context{timer, this->options, methods, budget},
-        tasks(*this),
-        drainStart(kj::newPromiseAndFulfiller<void>()),
-        drainStarted(drainStart.promise.fork()) {}
+        tasks(*this) {}
 
   void addMethod(kj::StringPtr path, Method method) {
     KJ_REQUIRE(path.startsWith("/"), "a gRPC method's path starts with a slash", path);
@@ -38,15 +29,10 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
     tasks.add(serve(kj::mv(stream)));
   }
 
-  kj::Promise<void> listen(kj::ConnectionReceiver& receiver) {
-    return acceptLoop(receiver).exclusiveJoin(drainStarted.addBranch());
-  }
-
   kj::Promise<void> drain() {
     KJ_IF_MAYBE (already, drained) {
       return already->addBranch();
     }
-    drainStart.fulfiller->fulfill();
     for (auto& connection : connections)
       connection.drain();
     auto& all = drained.emplace(tasks.onEmpty().fork());
@@ -62,8 +48,6 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
   ServerContext context;
   kj::List<Connection, &Connection::link> connections;
   kj::TaskSet tasks;
-  kj::PromiseFulfillerPair<void> drainStart;
-  kj::ForkedPromise<void> drainStarted;
   kj::Maybe<kj::ForkedPromise<void>> drained;
 
   bool isDraining() const { return drained != nullptr; }
@@ -73,27 +57,6 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
     connections.add(connection);
     KJ_DEFER(connections.remove(connection));
     co_await connection.run();
-  }
-
-  kj::Promise<void> acceptLoop(kj::ConnectionReceiver& receiver) {
-    for (;;) {
-      kj::Maybe<kj::Own<kj::AsyncIoStream>> stream;
-      try {
-        stream = co_await receiver.accept();
-      } catch (...) {
-        auto exception = kj::getCaughtExceptionAsKj();
-        // Out of file descriptors, say: others that end will make room.
-        if (exception.getType() != kj::Exception::Type::OVERLOADED) {
-          kj::throwFatalException(kj::mv(exception));
-        }
-        KJ_LOG(WARNING, "gRPC: cannot accept connections for now", exception);
-      }
-      KJ_IF_MAYBE (s, stream) {
-        accept(kj::mv(*s));
-      } else {
-        co_await context.timer.afterDelay(ACCEPT_BACKOFF);
-      }
-    }
   }
 
   // A connection broke; that is its client's business.
@@ -116,10 +79,6 @@ void Server::addStream(kj::StringPtr path, StreamHandler handler) {
 
 void Server::accept(kj::Own<kj::AsyncIoStream> stream) {
   impl->accept(kj::mv(stream));
-}
-
-kj::Promise<void> Server::listen(kj::ConnectionReceiver& receiver) {
-  return impl->listen(receiver);
 }
 
 kj::Promise<void> Server::drain() {

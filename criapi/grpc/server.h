@@ -9,7 +9,7 @@
 //           ...
 //           co_return response;
 //         });
-//     auto listening = server.listen(*receiver);   // keep it
+//     server.accept(kj::mv(stream));   // each that connects
 //     ...
 //     co_await server.drain();
 //
@@ -119,12 +119,9 @@ class Server {
                                                    StreamWriter<Response>& writer)>
                         handler);
 
-  // Serves an accepted connection (HTTP/2 without TLS, "prior knowledge") until it ends.
+  // Serves an accepted connection (HTTP/2 without TLS, "prior knowledge") until it ends; once
+  // drain() was called, closes it.
   void accept(kj::Own<kj::AsyncIoStream> stream);
-
-  // Accepts and serves connections. Resolves once drain() is called; dropping the promise only ends
-  // the accepting. `receiver` outlives the promise. Waits and goes on when out of file descriptors.
-  [[nodiscard]] kj::Promise<void> listen(kj::ConnectionReceiver& receiver);
 
   // Ends gracefully: no new connections, GOAWAY on those there are, and resolves when the calls in
   // progress have ended and their replies are sent. Sets no time limit: drop the server to end what

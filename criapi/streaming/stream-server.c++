@@ -73,7 +73,7 @@ void fillStreams(Grant::Streams::Builder grant, supervisor::StreamSet streams, b
 StreamServer::StreamServer(kj::UnixEventPort& port, kj::Timer& timer,
                            const kj::MonotonicClock& clock, snapshot::Children& children,
                            supervisor::Cgroups& cgroups, supervisor::Runtime& runtime,
-                           const supervisor::Config& config)
+                           const supervisor::Config& config, kj::Maybe<kj::AutoCloseFd> given)
     : port(port),
       timer(timer),
       children(children),
@@ -81,21 +81,16 @@ StreamServer::StreamServer(kj::UnixEventPort& port, kj::Timer& timer,
       runtime(runtime),
       config(config),
       tokens(clock),
-      listener(listen()),
+      listener(given == nullptr ? listen() : kj::mv(KJ_ASSERT_NONNULL(given))),
       base(kj::str(usesTls() ? "https://" : "http://",
                    supervisor::IpEndpoint::ofSocket(listener).forLocalUrl())),
       tasks(*this) {
+  warnUnlessSafe();
   tasks.add(acceptAll());
 }
 
 kj::AutoCloseFd StreamServer::listen() {
   auto endpoint = KJ_REQUIRE_NONNULL(supervisor::IpEndpoint::tryParse(config.streamingAddress));
-  if (!endpoint.isLoopback() && !usesTls()) {
-    supervisor::log(LogLevel::WARNING,
-                    "exec, attach and port-forward are offered to other machines without TLS: set "
-                    "streaming.tls_cert and streaming.tls_key",
-                    "address", config.streamingAddress);
-  }
   int fd;
   KJ_SYSCALL(fd = socket(endpoint.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   kj::AutoCloseFd own(fd);
@@ -107,6 +102,14 @@ kj::AutoCloseFd StreamServer::listen() {
          ": ", strerror(errno));
   }
   return own;
+}
+
+void StreamServer::warnUnlessSafe() const {
+  if (usesTls() || supervisor::IpEndpoint::ofSocket(listener).isLoopback()) return;
+  supervisor::log(LogLevel::WARNING,
+                  "exec, attach and port-forward are offered to other machines without TLS: set "
+                  "streaming.tls_cert and streaming.tls_key",
+                  "address", config.streamingAddress);
 }
 
 kj::String StreamServer::urlFor(StreamRequest request) {

@@ -18,11 +18,12 @@ namespace belay::criapi::streaming {
 // gone.
 class StreamServer final : public StreamUrls, private kj::TaskSet::ErrorHandler {
  public:
-  // Listens at once. Throws FAILED_PRECONDITION if the address cannot be had. All references
-  // outlive this object.
+  // Listens at once, on `given` or, without one, on a socket of its own; throws FAILED_PRECONDITION
+  // if the address cannot be had. All references outlive this object.
   StreamServer(kj::UnixEventPort& port, kj::Timer& timer, const kj::MonotonicClock& clock,
                snapshot::Children& children, supervisor::Cgroups& cgroups,
-               supervisor::Runtime& runtime, const supervisor::Config& config);
+               supervisor::Runtime& runtime, const supervisor::Config& config,
+               kj::Maybe<kj::AutoCloseFd> given);
   KJ_DISALLOW_COPY_AND_MOVE(StreamServer);
 
   kj::String urlFor(StreamRequest request) override;
@@ -48,6 +49,7 @@ class StreamServer final : public StreamUrls, private kj::TaskSet::ErrorHandler 
 
   bool usesTls() const { return config.streamingTlsCert.size() > 0; }
   kj::AutoCloseFd listen();
+  void warnUnlessSafe() const;
   kj::Promise<void> acceptAll();
   kj::Promise<void> whenThereIsRoom();
   void madeRoom();

@@ -72,16 +72,29 @@ bool IpEndpoint::isAny() const {
   return IN6_IS_ADDR_UNSPECIFIED(&ipv6(storage));
 }
 
+bool IpEndpoint::fits(const IpEndpoint& setting) const {
+  if (family() != setting.family()) return false;
+  if (setting.port() != 0 && port() != setting.port()) return false;
+  if (family() == AF_INET) return ipv4(storage).s_addr == ipv4(setting.storage).s_addr;
+  return IN6_ARE_ADDR_EQUAL(&ipv6(storage), &ipv6(setting.storage));
+}
+
+uint16_t IpEndpoint::port() const {
+  // The two structs have it in the same place.
+  return ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
+}
+
 kj::String IpEndpoint::forLocalUrl() const {
+  if (!isAny()) return toString();
+  return family() == AF_INET ? kj::str("127.0.0.1:", port()) : kj::str("[::1]:", port());
+}
+
+kj::String IpEndpoint::toString() const {
   char text[INET6_ADDRSTRLEN];
   if (family() == AF_INET) {
-    auto port = ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
-    if (isAny()) return kj::str("127.0.0.1:", port);
-    return kj::str(inet_ntop(AF_INET, &ipv4(storage), text, sizeof(text)), ':', port);
+    return kj::str(inet_ntop(AF_INET, &ipv4(storage), text, sizeof(text)), ':', port());
   }
-  auto port = ntohs(reinterpret_cast<const sockaddr_in6&>(storage).sin6_port);
-  if (isAny()) return kj::str("[::1]:", port);
-  return kj::str('[', inet_ntop(AF_INET6, &ipv6(storage), text, sizeof(text)), "]:", port);
+  return kj::str('[', inet_ntop(AF_INET6, &ipv6(storage), text, sizeof(text)), "]:", port());
 }
 
 }  // namespace belay::supervisor

@@ -5,6 +5,8 @@
 #include <kj/string.h>
 #include <sys/socket.h>
 
+#include <cstdint>
+
 namespace belay::supervisor {
 
 class IpEndpoint {
@@ -20,14 +22,21 @@ class IpEndpoint {
   int family() const { return storage.ss_family; }
   bool isLoopback() const;
 
+  // Whether it is what a setting asks for, whose port 0 means any.
+  bool fits(const IpEndpoint& setting) const;
+
   // As in a URL of this machine's own clients: the loopback address stands for "any address".
   kj::String forLocalUrl() const;
+
+  // What tryParse() takes.
+  kj::String toString() const;
 
  private:
   sockaddr_storage storage = {};
   socklen_t length = 0;
 
   bool isAny() const;
+  uint16_t port() const;
 };
 
 }  // namespace belay::supervisor

@@ -172,6 +172,11 @@ kj::Promise<void> releaseOnSignal(kj::UnixEventPort& port, Probe& probe) {
   probe.release();
 }
 
+kj::Promise<void> acceptAll(kj::ConnectionReceiver& receiver, rpc::Server& server) {
+  for (;;)
+    server.accept(co_await receiver.accept());
+}
+
 void serve(kj::StringPtr path) {
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGUSR2);
@@ -183,14 +188,15 @@ void serve(kj::StringPtr path) {
 
   auto address = io.provider->getNetwork().parseAddress(kj::str("unix:", path)).wait(io.waitScope);
   auto receiver = address->listen();
-  auto listening = server.listen(*receiver).eagerlyEvaluate(
-      [](kj::Exception&& e) { KJ_LOG(FATAL, "cannot accept", e); });
+  auto accepting = acceptAll(*receiver, server).eagerlyEvaluate([](kj::Exception&& e) {
+    KJ_LOG(FATAL, "cannot accept", e);
+  });
   auto releasing = releaseOnSignal(io.unixEventPort, probe);
   say("ready");
 
   io.unixEventPort.onSignal(SIGTERM).wait(io.waitScope);
   auto drained = server.drain();
-  listening.wait(io.waitScope);
+  accepting = nullptr;
   receiver = nullptr;
   unlink(path.cStr());
   say("draining");
