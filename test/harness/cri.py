@@ -61,20 +61,24 @@ class Service:
 
 
 class Cri:
-    """Both CRI services of one endpoint."""
+    """Both CRI services of one endpoint. An eager client gives up a connection that is not answered at
+    once and tries another; one that is not waits as gRPC's clients do by default."""
 
-    def __init__(self, endpoint, timeout=60):
+    def __init__(self, endpoint, timeout=60, eager=True):
         self.endpoint = endpoint
+        eagerness = [
+            ("grpc.max_reconnect_backoff_ms", 200),
+            ("grpc.initial_reconnect_backoff_ms", 20),
+            ("grpc.min_reconnect_backoff_ms", 20),
+        ]
         pb = messages()
         self.channel = grpc.insecure_channel(
             endpoint,
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE),
                 ("grpc.default_authority", "localhost"),
-                ("grpc.max_reconnect_backoff_ms", 200),
-                ("grpc.initial_reconnect_backoff_ms", 20),
-                ("grpc.min_reconnect_backoff_ms", 20),
                 ("grpc.use_local_subchannel_pool", 1),
+                *(eagerness if eager else []),
             ],
         )
         services = pb.DESCRIPTOR.services_by_name

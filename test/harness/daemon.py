@@ -75,12 +75,16 @@ class Belayd:
         ]
         self.process = None
         self.cri = None
+        self.manager = None  # a service manager that starts it
 
     def start(self):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            if self.manager:
+                self.process = self.manager.launch(self.arguments, log)
+            else:
+                self.process = subprocess.Popen(
+                    self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                )
         self.cri = Cri(self.endpoint)
         try:
             self.cri.wait_until_serving()
