@@ -3,6 +3,7 @@
 
 #include <kj/debug.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/failure.h"
 
 namespace belay::shim {
@@ -31,7 +32,9 @@ class AttachSession final {
         co_return;
       }
     }
+    FAILPOINT("shim.attach/before-start");
     if (!start()) co_return;
+    FAILPOINT("shim.attach/after-start");
     co_await passOutput().exclusiveJoin(follow());
   }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <kj/debug.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/engine/terminal-size.h"
 #include "shim/exec-cgroup.h"
 #include "shim/stdio/descriptors.h"
@@ -71,6 +72,7 @@ class ExecSession final {
       co_return;
     }
     auto& entered = result.get<Entered>();
+    CO_FAILPOINT(context.engine.timer, "shim.exec/after-start");
     // Whatever becomes of the session: it is the container's now.
     cgroup.release();
     auto ended = context.reaper.onExit(entered.pid);
@@ -85,6 +87,7 @@ class ExecSession final {
     if (!session.sendStarted(ours)) co_return;
     ours = SessionSocket::Streams();
     auto status = co_await ended;
+    CO_FAILPOINT(context.engine.timer, "shim.exec/after-exit");
     sendExited(status);
   }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/failure.h"
 #include "shim/pidfd-pin.h"
 #include "shim/record.h"
@@ -54,6 +55,7 @@ PodContainer::~PodContainer() noexcept(false) {}
 
 kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader spec) {
   makeDirectory();
+  CO_FAILPOINT(context.engine.timer, "shim.create-container/after-folder");
   capnp::MallocMessageBuilder message;
   message.setRoot(spec);
   writeRecord(dirFd, SPEC_FILE, message);
@@ -74,7 +76,9 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader
       ContainerStdio::Options{logPath, spec.getLogMaxLineBytes(), spec.getStdin(), terminal,
                               spec.getStdinOnce()});
   auto ends = stdio->openContainerEnds();
+  CO_FAILPOINT(context.engine.timer, "shim.create-container/after-fifos");
   auto failed = makeCgroup(spec);
+  CO_FAILPOINT(context.engine.timer, "shim.create-container/after-cgroup");
   if (failed != nullptr) co_return kj::mv(failed);
 
   // The child may die before its pid is known here.
@@ -87,17 +91,21 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader
   alive = true;
   tasks.add(watchExit(context.reaper.onExit(child.pid)));
   hold = nullptr;
+  CO_FAILPOINT(context.engine.timer, "shim.create-container/after-child");
 
   if (!terminal) {
     auto& ids = host.namespaces().ids;
     stdio->giveTo(ids.toHost(child.user.uid), ids.toHost(child.user.gid));
   }
   pinPidfd(child.pidfd, dirFd, PIDFD_FILE);
+  CO_FAILPOINT(context.engine.timer, "shim.create-container/after-pin");
   auto failure = co_await stdio->start(kj::mv(child.ptyMaster));
   if (failure != nullptr) co_return kj::mv(failure);
 
+  CO_FAILPOINT(context.engine.timer, "shim.create-container/before-record");
   createdAtNs = realtimeNs();
   host.containerCreated(*this);
+  CO_FAILPOINT(context.engine.timer, "shim.create-container/after-record");
   co_return nullptr;
 }
 
@@ -141,7 +149,9 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::start() {
 kj::Promise<void> PodContainer::release() {
   startedAtNs = realtimeNs();
   auto& child = KJ_ASSERT_NONNULL(prepared);
+  CO_FAILPOINT(context.engine.timer, "shim.start-container/before-gate");
   auto failure = co_await releaseGate(context.engine, child);
+  CO_FAILPOINT(context.engine.timer, "shim.start-container/after-gate");
   child.gate = nullptr;
   if (failure != nullptr) {
     startFailure = kj::mv(failure);
@@ -150,6 +160,7 @@ kj::Promise<void> PodContainer::release() {
   }
   stage = Stage::RUNNING;
   host.containerChanged(*this);
+  CO_FAILPOINT(context.engine.timer, "shim.start-container/after-record");
 }
 
 // From the first process's death to the exit that everybody is told. The order is the contract:
@@ -180,15 +191,19 @@ kj::Promise<void> PodContainer::watchExit(kj::Promise<ExitStatus> death) {
     exit.message = kj::str(failure->message);
   }
   stage = Stage::EXITED;
+  CO_FAILPOINT(context.engine.timer, "shim.exit/before-record");
   if (createdAtNs != 0) host.containerChanged(*this);
+  CO_FAILPOINT(context.engine.timer, "shim.exit/after-telling");
   exitedFulfiller->fulfill();
 }
 
 kj::Promise<void> PodContainer::endCgroup() {
+  CO_FAILPOINT(context.engine.timer, "shim.exit/after-reaping");
   cgroup->kill();
   co_await cgroup->whenEmpty(context.engine)
       .exclusiveJoin(context.engine.timer.afterDelay(EMPTY_PATIENCE));
   exit.oomKilled = !exit.status.succeeded() && cgroup->oomKills() > 0;
+  CO_FAILPOINT(context.engine.timer, "shim.exit/after-cgroup");
 }
 
 kj::Promise<kj::Maybe<FailureValue>> PodContainer::stop(int requested, kj::Duration grace) {
@@ -356,11 +371,13 @@ kj::Promise<void> PodContainer::clearAway() {
     co_await cgroup->whenEmpty(context.engine);
     cgroup->remove();
   }
+  CO_FAILPOINT(context.engine.timer, "shim.remove-container/after-cgroup");
   removed = true;
   stdio = nullptr;  // before the directory that it uses
   if (dirFd.get() >= 0) {
     unpinPidfd(dirFd, PIDFD_FILE);
     ContainerStdio::removeFiles(dirFd);
+    CO_FAILPOINT(context.engine.timer, "shim.remove-container/after-files");
     removeFile(dirFd, SPEC_FILE);
     KJ_SYSCALL(unlinkat(host.podDirFd(), id.cStr(), AT_REMOVEDIR), id);
     dirFd = nullptr;

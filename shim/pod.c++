@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/failure.h"
 #include "shim/port-forward.h"
 #include "shim/record.h"
@@ -81,18 +82,21 @@ kj::Promise<kj::Maybe<FailureValue>> Pod::create(PodSpec::Reader spec) {
 kj::Promise<kj::Maybe<FailureValue>> Pod::makePod() {
   auto spec = getSpec();
   auto own = Cgroup::create(shimContext.engine.cgroups, spec.getCgroupPath());
+  CO_FAILPOINT(shimContext.engine.timer, "shim.create-pod/after-cgroup");
   bool finished = false;
   KJ_DEFER({
     if (!finished && own->made()) kj::runCatchingExceptions([&]() { own->removeIfUnused(); });
   });
   auto result = co_await makePodNamespaces(shimContext.engine, spec);
   if (result.is<FailureValue>()) co_return kj::mv(result.get<FailureValue>());
+  CO_FAILPOINT(shimContext.engine.timer, "shim.create-pod/after-namespaces");
   finished = true;
   podNamespaces = kj::mv(result.get<PodNamespaces>());
   cgroup = kj::mv(own);
   created = true;
   createdAtNs = realtimeNs();
   writePodRecord();
+  CO_FAILPOINT(shimContext.engine.timer, "shim.create-pod/after-record");
   createdFulfiller->fulfill();
   co_return nullptr;
 }
@@ -229,6 +233,7 @@ kj::Promise<void> Pod::whenLeft(kj::StringPtr containerId) {
 
 kj::Promise<void> Pod::removeContainerNow(kj::Own<PodContainer> container) {
   co_await container->remove();
+  CO_FAILPOINT(shimContext.engine.timer, "shim.remove-container/before-record");
   KJ_IF_MAYBE (entry, containers.find(container->getId())) {
     if ((*entry)->container.get() == container.get()) containers.erase(container->getId());
   }
@@ -273,6 +278,7 @@ kj::Promise<void> Pod::removeAll() {
   for (auto& entry : leaving)
     left.add(entry.value.addBranch());
   co_await kj::joinPromises(left.releaseAsArray());
+  CO_FAILPOINT(shimContext.engine.timer, "shim.remove-pod/after-containers");
 
   if (created) {
     sessions.clear();
@@ -280,11 +286,13 @@ kj::Promise<void> Pod::removeAll() {
     usage = nullptr;
     podNamespaces = PodNamespaces();
   }
+  CO_FAILPOINT(shimContext.engine.timer, "shim.remove-pod/after-namespaces");
   KJ_IF_MAYBE (own, cgroup) {
     // The node's agent owns a cgroup that was there before.
     if ((*own)->made()) (*own)->removeIfUnused();
   }
   removeFile(dirFd, STATE_FILE);
+  CO_FAILPOINT(shimContext.engine.timer, "shim.remove-pod/after-record");
   created = false;
   gone = true;
   removedFulfiller->fulfill();
@@ -314,6 +322,7 @@ void Pod::containerCreated(PodContainer& container) {
 
 void Pod::containerChanged(PodContainer& container) {
   writePodRecord();
+  FAILPOINT("shim.container/before-telling");
   watchers.tellChanged(container);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/image-check.h"
 
@@ -198,6 +199,7 @@ kj::Promise<void> IngestServer::serveBlob(BlobContext context) {
          pullRequest().getMaxBlobBytes(), " are taken");
   }
   lease->addBlob(digest);
+  CO_FAILPOINT(helpers.timer(), "belayd.pull-image/before-blob-transfer");
   for (;;) {
     KJ_IF_MAYBE (file, store.openBlob(digest)) {
       auto results = context.getResults();

@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <kj/vector.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 
 namespace belay::snapshot {
@@ -52,6 +53,7 @@ kj::Promise<void> LayerUnpacker::make(LayerSource source, kj::Maybe<kj::Own<Job>
   co_await store.whenBlobArrives(source.blob);
   auto slot = co_await slots.take();
   auto staging = store.newStaging();
+  CO_FAILPOINT(helpers.timer(), "belayd.pull-image/before-unpacking");
   kj::Maybe<kj::AutoCloseFd> blob = store.openBlob(source.blob);
   if (blob == nullptr) {
     fail(Code::FAILED_PRECONDITION, "layer blob ", source.blob, " is not in the store");

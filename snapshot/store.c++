@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/sys/boot.h"
 #include "snapshot/sys/file.h"
@@ -185,7 +186,9 @@ kj::Promise<void> Store::commitBlob(Digest digest, uint64_t sizeBytes) {
     fail(Code::FAILED_PRECONDITION, "blob ", digest, " of ", sizeBytes, " bytes: what came has ",
          hashed.bytes, " bytes and the digest ", hashed.digest);
   }
+  FAILPOINT("belayd.pull-image/before-blob");
   KJ_SYSCALL(renameat(ingest, digest.hex().cStr(), blobs, digest.hex().cStr()), digest);
+  FAILPOINT("belayd.pull-image/after-blob");
   total.bytes += sizeBytes;
   total.inodes += 1;
   KJ_IF_MAYBE (waiting, awaitedBlobs.find(digest)) {
@@ -256,6 +259,7 @@ kj::Own<Store::Staging> Store::newStaging() {
 void Store::commitLayer(Staging& made, const Digest& chainId, Usage usage) {
   kj::AutoCloseFd folder = openAt(staging, made.name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
   writeNewFile(folder, "usage", usageLine(usage), 0600);
+  FAILPOINT("belayd.pull-image/before-layer");
   KJ_SYSCALL_HANDLE_ERRORS(renameat(staging, made.name.cStr(), layers, chainId.hex().cStr())) {
     case EEXIST:
     case ENOTEMPTY:
@@ -265,6 +269,7 @@ void Store::commitLayer(Staging& made, const Digest& chainId, Usage usage) {
       KJ_FAIL_SYSCALL("renameat", error, chainId);
   }
   made.name = nullptr;
+  FAILPOINT("belayd.pull-image/after-layer");
   layerUsage.insert(chainId, usage);
   total.bytes += usage.bytes;
   total.inodes += usage.inodes;

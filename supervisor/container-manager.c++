@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <signal.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "supervisor/attempt.h"
 #include "supervisor/call-container.h"
@@ -72,6 +73,7 @@ kj::Promise<kj::String> ContainerManager::make(Operation& operation, kj::Own<Pod
          " already: remove it, or count attempt up");
   }
   auto container = recordIntent(*pod, config.get());
+  CO_FAILPOINT(parts.timer, "belayd.create-container/after-intent");
   // Stopping the pod cancels it.
   auto work = pod->creations.wrap(operation.within(CREATE_LIMIT, setUp(operation, *container)));
   KJ_IF_MAYBE (failure, co_await attempt(kj::mv(work))) {
@@ -106,9 +108,11 @@ kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& conta
   auto devices = co_await lookUpDevices(container.get().getConfig());
   operation.enter("prepare the root file system");
   auto spec = prepareSpec(operation, container, devices);
+  CO_FAILPOINT(parts.timer, "belayd.create-container/after-snapshot");
   // Before the shim is asked: whoever cleans up after a crash must know the cgroup.
   parts.inventory.update(container,
                          [&](ContainerRecord::Builder record) { record.setSpec(spec.get()); });
+  CO_FAILPOINT(parts.timer, "belayd.create-container/after-spec-record");
   auto podCgroup = container.pod().get().getSpec().getCgroupPath();
   if (isScopeOfPod(podCgroup, container.pod().id())) {
     operation.enter("see that the pod's scope is there");
@@ -120,11 +124,13 @@ kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& conta
   request.setSpec(spec.get());
   auto answer = co_await request.send();
   requireDone(answer.getOutcome());
+  CO_FAILPOINT(parts.timer, "belayd.create-container/after-shim");
   auto state = co_await answer.getContainer().stateRequest().send();
   parts.inventory.update(container, [&](ContainerRecord::Builder record) {
     record.setLast(state.getState());
     record.setCreating(false);
   });
+  CO_FAILPOINT(parts.timer, "belayd.create-container/after-record");
 }
 
 Owned<shim::ContainerSpec> ContainerManager::prepareSpec(Operation& operation, Container& container,
@@ -172,7 +178,9 @@ kj::Promise<void> ContainerManager::undo(Operation& operation, Container& contai
     co_return;
   }
   if (parts.inventory.isGone(container)) co_return;
+  CO_FAILPOINT(parts.timer, "belayd.create-container/undo-after-shim");
   parts.snapshotter.remove(container.id());
+  CO_FAILPOINT(parts.timer, "belayd.create-container/undo-after-snapshot");
   parts.inventory.remove(container);
 }
 
@@ -215,11 +223,14 @@ kj::Promise<kj::String> ContainerManager::takeTurnToStart(kj::Own<Container> con
     fail(Code::FAILED_PRECONDITION, "pod sandbox ", container->pod().id(), " is not ready");
   }
   auto shim = co_await container->pod().client();
+  CO_FAILPOINT(parts.timer, "belayd.start-container/before-shim");
   auto starting = callContainer(shim, container->id(), [](shim::Container::Client target) {
     return target.startRequest().send();
   });
   auto answer = co_await operation.within(START_LIMIT, kj::mv(starting));
+  CO_FAILPOINT(parts.timer, "belayd.start-container/after-shim");
   co_await learnState(*container, shim);
+  CO_FAILPOINT(parts.timer, "belayd.start-container/after-record");
   requireDone(answer.getOutcome());
   log(LogLevel::INFO, "container is started", "container", container->id());
   co_return kj::String();
@@ -251,6 +262,7 @@ kj::Promise<kj::String> ContainerManager::carryOutStop(kj::Own<Container> contai
     co_return kj::String();
   }
   auto shim = co_await container->pod().client();
+  CO_FAILPOINT(parts.timer, "belayd.stop-container/before-shim");
   auto stopping = callContainer(shim, container->id(), [&](shim::Container::Client target) {
     auto request = target.stopRequest();
     request.setSignal(signal);
@@ -266,6 +278,7 @@ kj::Promise<kj::String> ContainerManager::carryOutStop(kj::Own<Container> contai
     bool removed = parts.inventory.isGone(*container) || container->get().getRemoving();
     if (!removed) kj::throwFatalException(kj::mv(*failure));
   }
+  CO_FAILPOINT(parts.timer, "belayd.stop-container/after-shim");
   co_return kj::String();
 }
 
@@ -302,6 +315,7 @@ kj::Promise<kj::String> ContainerManager::takeTurnToRemove(kj::Own<Container> co
   operation.enter("remove the container");
   parts.inventory.update(*container,
                          [](ContainerRecord::Builder record) { record.setRemoving(true); });
+  CO_FAILPOINT(parts.timer, "belayd.remove-container/after-removing-record");
   auto failure = co_await attempt(removeFromShim(*container));
   if (failure != nullptr && container->pod().stage() == PodStage::REMOVING) {
     // The pod's removal took the shim away; it takes the container away, too.
@@ -311,8 +325,11 @@ kj::Promise<kj::String> ContainerManager::takeTurnToRemove(kj::Own<Container> co
   KJ_IF_MAYBE (reason, failure) {
     kj::throwFatalException(kj::mv(*reason));
   }
+  CO_FAILPOINT(parts.timer, "belayd.remove-container/after-shim");
   parts.snapshotter.remove(container->id());
+  CO_FAILPOINT(parts.timer, "belayd.remove-container/after-snapshot");
   parts.inventory.remove(*container);
+  CO_FAILPOINT(parts.timer, "belayd.remove-container/after-record");
   log(LogLevel::INFO, "container is removed", "container", container->id());
   co_return kj::String();
 }
@@ -337,6 +354,7 @@ kj::Promise<ExecResult> ContainerManager::execSync(kj::StringPtr id, kj::Array<k
   auto container = getRunning(id);
   auto process = buildExecProcess(container->get().getSpec(), command, false);
   auto shim = co_await container->pod().client();
+  CO_FAILPOINT(parts.timer, "belayd.exec-sync/before-shim");
   auto running = callContainer(shim, container->id(), [&](shim::Container::Client target) {
     auto request = target.execSyncRequest();
     request.setProcess(process.get());
@@ -347,6 +365,7 @@ kj::Promise<ExecResult> ContainerManager::execSync(kj::StringPtr id, kj::Array<k
   auto answer = limit == 0 * kj::SECONDS ? co_await kj::mv(running)
                                          : co_await orLate(parts.timer, limit + SLACK,
                                                            "the shim's answer", kj::mv(running));
+  CO_FAILPOINT(parts.timer, "belayd.exec-sync/after-shim");
   requireDone(answer.getOutcome());
   if (answer.getTimedOut()) {
     fail(Code::DEADLINE_EXCEEDED, "the command did not end within ", limit / kj::SECONDS,
@@ -360,6 +379,7 @@ kj::Promise<ExecResult> ContainerManager::execSync(kj::StringPtr id, kj::Array<k
 kj::Promise<void> ContainerManager::reopenLog(kj::StringPtr id) {
   auto container = getRunning(id);
   auto shim = co_await container->pod().client();
+  CO_FAILPOINT(parts.timer, "belayd.reopen-container-log/before-shim");
   auto reopening = callContainer(shim, container->id(), [](shim::Container::Client target) {
     return target.reopenLogRequest().send();
   });
@@ -383,6 +403,7 @@ kj::Promise<kj::AutoCloseFd> ContainerManager::exec(kj::StringPtr id, kj::Array<
   });
   auto answer = co_await orLate(parts.timer, SLACK, "the shim's answer", kj::mv(asking));
   requireDone(answer.getOutcome());
+  CO_FAILPOINT(parts.timer, "belayd.exec/after-shim");
   co_return co_await receiveDescriptor(answer.getSession());
 }
 
@@ -399,6 +420,7 @@ kj::Promise<kj::AutoCloseFd> ContainerManager::attach(kj::StringPtr id, StreamSe
   });
   auto answer = co_await orLate(parts.timer, SLACK, "the shim's answer", kj::mv(asking));
   requireDone(answer.getOutcome());
+  CO_FAILPOINT(parts.timer, "belayd.attach/after-shim");
   co_return co_await receiveDescriptor(answer.getSession());
 }
 

@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "supervisor/on-thread.h"
 
@@ -279,11 +280,14 @@ void Database::put(Table table, kj::StringPtr id, kj::ArrayPtr<const kj::byte> b
   sqlite3_stmt* statement = puts[static_cast<int>(table)];
   bind(statement, 1, id);
   bind(statement, 2, bytes);
+  FAILPOINT("belayd.database/before-write");
   step(statement);
+  FAILPOINT("belayd.database/after-write");
 }
 
 void Database::remove(Table table, kj::StringPtr id) {
   sqlite3_stmt* statement = removals[static_cast<int>(table)];
+  FAILPOINT("belayd.database/before-removal");
   bind(statement, 1, id);
   step(statement);
 }

@@ -3,6 +3,7 @@
 
 #include <kj/debug.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/image-check.h"
 #include "snapshot/reference.h"
@@ -113,6 +114,7 @@ kj::Promise<kj::String> ImageManager::pull(kj::String reference, PullCredentials
 kj::Promise<kj::String> ImageManager::carryOutPull(Operation& operation, kj::String reference,
                                                    PullCredentials credentials) {
   operation.enter("download and unpack");
+  CO_FAILPOINT(parts.timer, "belayd.pull-image/before-download");
   auto pulled = co_await parts.puller.pull(kj::mv(reference), forRegistry(kj::mv(credentials)));
   co_return co_await record(operation, kj::mv(pulled));
 }
@@ -135,7 +137,9 @@ kj::Promise<kj::String> ImageManager::load(kj::AutoCloseFd archive, kj::String t
 kj::Promise<kj::String> ImageManager::record(Operation& operation,
                                              kj::Own<snapshot::PulledImage> pulled) {
   operation.enter("make the content durable");
+  CO_FAILPOINT(parts.timer, "belayd.pull-image/after-content");
   co_await parts.store.sync();
+  CO_FAILPOINT(parts.timer, "belayd.pull-image/before-record");
 
   operation.enter("record the image");
   auto id = kj::str(pulled->image().getId());
@@ -155,7 +159,9 @@ kj::Promise<kj::String> ImageManager::record(Operation& operation,
   for (auto& one : changed) {
     images.upsert(kj::str(one.get().getId()), one);
   }
+  CO_FAILPOINT(parts.timer, "belayd.pull-image/after-record");
   co_await parts.database.whenDurable();
+  CO_FAILPOINT(parts.timer, "belayd.pull-image/after-durable");
   log(LogLevel::INFO, "image is here", "image", id, "bytes", image.get().getSizeBytes());
   co_return kj::mv(id);
 }
@@ -179,17 +185,23 @@ void ImageManager::takeNamesFromOthers(Image::Reader image, kj::Vector<Owned<Ima
 kj::Promise<void> ImageManager::remove(kj::StringPtr reference) {
   KJ_IF_MAYBE (image, find(reference)) {
     auto id = kj::str(image->get().getId());
+    FAILPOINT("belayd.remove-image/before-record");
     parts.database.removeImage(id);
+    FAILPOINT("belayd.remove-image/after-record");
     images.erase(id);
     log(LogLevel::INFO, "image is removed", "image", id);
-    // Or a power cut could bring the record back and not its content. It goes on if the caller
-    // does not wait.
-    auto freeing =
-        parts.database.whenDurable().then([this] { collectGarbage(Store::Recent::TAKE); }).fork();
-    tasks.add(freeing.addBranch());
-    return freeing.addBranch();
   }
-  return kj::READY_NOW;
+  // Also for one that is not there: whoever took its record away may have died before the content
+  // went. The record first, or a power cut could bring it back and not its content. It goes on if
+  // the caller does not wait.
+  auto freeing = parts.database.whenDurable()
+                     .then([this] {
+                       FAILPOINT("belayd.remove-image/after-durable");
+                       collectGarbage(Store::Recent::TAKE);
+                     })
+                     .fork();
+  tasks.add(freeing.addBranch());
+  return freeing.addBranch();
 }
 
 kj::Maybe<Owned<Image>> ImageManager::find(kj::StringPtr reference) {

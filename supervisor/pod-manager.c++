@@ -3,6 +3,7 @@
 
 #include <kj/debug.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/sys/boot.h"
 #include "supervisor/attempt.h"
@@ -56,6 +57,7 @@ kj::Promise<kj::String> PodManager::make(Operation& operation, Owned<PodConfig> 
          "and attempt already, and is not ready any more: remove it, or count attempt up");
   }
   auto pod = recordIntent(config.get(), handler);
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/after-intent");
   auto turn = co_await pod->turns.take();
   KJ_IF_MAYBE (failure, co_await attempt(operation.within(RUN_LIMIT, bringUp(operation, *pod)))) {
     operation.beginUndo();
@@ -107,20 +109,26 @@ bool PodManager::ownsCgroup(kj::StringPtr path) {
 kj::Promise<void> PodManager::bringUp(Operation& operation, Pod& pod) {
   operation.enter("start the shim");
   auto folder = parts.folders.make(pod.id());
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/after-folder");
   co_await startShim(operation, pod, folder);
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/after-namespaces");
   if (pod.get().hasNetwork()) {
     operation.enter("add the pod to its network");
     co_await attachNetwork(pod);
+    CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/after-network-record");
   }
   operation.enter("write the pod's hosts files");
   writeHostsFiles(pod, folder);
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/before-ready-record");
   parts.inventory.update(pod, [](PodRecord::Builder record) { record.setStage(PodStage::READY); });
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/after-ready-record");
 }
 
 kj::Promise<void> PodManager::startShim(Operation& operation, Pod& pod, int folder) {
   auto started = parts.launcher.start(pod.id(), parts.folders.pathOf(pod.id()), folder);
   auto& connection = pod.newConnection(parts.io, parts.port, parts.timer, folder);
   connection.attach(kj::mv(started.socket), kj::mv(started.pidfd));
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/after-shim-start");
   // That the program could not be executed, or ended at once, says more than the broken connection.
   auto death = started.child->wait().then([&](snapshot::ExitStatus status) {
     fail(Code::INTERNAL, "belay-shim ended right after its start with ", status.describe(), ": ",
@@ -145,6 +153,7 @@ kj::Promise<void> PodManager::createPod(Pod& pod) {
 
 kj::Promise<void> PodManager::attachNetwork(Pod& pod) {
   auto attached = co_await parts.cni.add(Owned<NetworkAttachment>(pod.get().getNetwork()));
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/before-network-record");
   parts.inventory.update(pod,
                          [&](PodRecord::Builder record) { record.setNetwork(attached.get()); });
 }
@@ -163,6 +172,7 @@ kj::Promise<void> PodManager::undo(Operation& operation, Pod& pod, const kj::Exc
   auto text = kj::str(snapshot::messageOf(reason));
   log(LogLevel::WARNING, "pod could not be made", "name", nameOf(pod.get().getConfig()), "reason",
       text);
+  CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/before-undo");
   KJ_IF_MAYBE (failure, co_await attempt(teardown.remove(pod))) {
     log(LogLevel::ERROR, "what was made of a pod could not be undone; it stays until it is removed",
         "pod", pod.id(), "reason", snapshot::messageOf(*failure));
@@ -194,11 +204,14 @@ kj::Promise<kj::String> PodManager::takeTurnToStop(kj::Own<Pod> pod, Operation& 
   if (wasReady) {
     parts.inventory.update(*pod,
                            [](PodRecord::Builder record) { record.setStage(PodStage::STOPPING); });
+    CO_FAILPOINT(parts.timer, "belayd.stop-pod-sandbox/after-stopping-record");
   }
   co_await teardown.stop(*pod);
+  CO_FAILPOINT(parts.timer, "belayd.stop-pod-sandbox/before-stopped-record");
   if (pod->stage() == PodStage::STOPPING) {
     parts.inventory.update(*pod,
                            [](PodRecord::Builder record) { record.setStage(PodStage::NOT_READY); });
+    CO_FAILPOINT(parts.timer, "belayd.stop-pod-sandbox/after-stopped-record");
     log(LogLevel::INFO, "pod is stopped", "pod", pod->id());
   }
   co_return kj::String();
@@ -242,7 +255,9 @@ kj::Promise<kj::String> PodManager::takeTurnToRemove(kj::Own<Pod> pod, Operation
   operation.enter("remove the pod");
   parts.inventory.update(*pod,
                          [](PodRecord::Builder record) { record.setStage(PodStage::REMOVING); });
+  CO_FAILPOINT(parts.timer, "belayd.remove-pod-sandbox/after-removing-record");
   co_await teardown.remove(*pod);
+  CO_FAILPOINT(parts.timer, "belayd.remove-pod-sandbox/after-removal");
   log(LogLevel::INFO, "pod is removed", "pod", pod->id());
   co_return kj::String();
 }

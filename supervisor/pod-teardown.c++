@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <signal.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/sys/boot.h"
 #include "supervisor/attempt.h"
@@ -32,6 +33,7 @@ kj::Promise<void> PodTeardown::stop(Pod& pod) {
   pod.creations.cancel(snapshot::failure(snapshot::Code::FAILED_PRECONDITION,
                                          kj::str("pod ", pod.id(), " is being stopped")));
   co_await stopContainers(pod);
+  CO_FAILPOINT(parts.timer, "belayd.teardown/after-containers");
   co_await releaseNetwork(pod);
 }
 
@@ -41,9 +43,12 @@ kj::Promise<void> PodTeardown::remove(Pod& pod) {
   // Before the network namespace goes: plug-ins undo what they did inside it.
   co_await releaseNetwork(pod);
   co_await endShim(pod);
+  CO_FAILPOINT(parts.timer, "belayd.teardown/after-folder");
   for (auto& container : parts.inventory.containersOf(pod)) {
     parts.snapshotter.remove(container->id());
+    CO_FAILPOINT(parts.timer, "belayd.teardown/after-snapshot");
     parts.inventory.remove(*container);
+    CO_FAILPOINT(parts.timer, "belayd.teardown/after-container-record");
   }
   parts.inventory.remove(pod);
 }
@@ -162,7 +167,9 @@ void PodTeardown::settleAfterReboot(Pod& pod) {
 kj::Promise<void> PodTeardown::releaseNetwork(Pod& pod) {
   auto network = pod.get().getNetwork();
   if (!network.getAdded()) co_return;
+  CO_FAILPOINT(parts.timer, "belayd.teardown/before-network");
   co_await parts.cni.del(Owned<NetworkAttachment>(network));
+  CO_FAILPOINT(parts.timer, "belayd.teardown/before-network-record");
   parts.inventory.update(pod, [](PodRecord::Builder record) {
     auto network = record.getNetwork();
     network.setAdded(false);
@@ -190,10 +197,14 @@ kj::Promise<void> PodTeardown::endShim(Pod& pod) {
     };
     co_await endShimByForce(pod.id(), podCgroup, cgroups);
   }
+  CO_FAILPOINT(parts.timer, "belayd.teardown/after-shim");
   co_await endCgroup(pod.id(), podCgroup, pod.get().getOwnsCgroup());
+  CO_FAILPOINT(parts.timer, "belayd.teardown/after-cgroup");
   auto netns = pod.get().getSpec().getNetnsPath();
   if (netns.size() > 0) removePin(netns);
+  CO_FAILPOINT(parts.timer, "belayd.teardown/after-pin");
   co_await parts.cgroups.removeHome(pod.id(), parts.timer);
+  CO_FAILPOINT(parts.timer, "belayd.teardown/after-home");
   parts.folders.remove(pod.id());
 }
 

@@ -3,6 +3,7 @@
 
 #include <kj/debug.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/sys/boot.h"
 #include "supervisor/attempt.h"
@@ -39,7 +40,9 @@ Reconciler::Reconciler(Parts& parts, PodTeardown& teardown, PodManager& pods,
 
 kj::Promise<void> Reconciler::run() {
   auto homeless = parts.inventory.load();
+  CO_FAILPOINT(parts.timer, "belayd.reconcile/after-load");
   sweep(homeless);
+  CO_FAILPOINT(parts.timer, "belayd.reconcile/after-sweep");
   kj::Vector<kj::Promise<void>> all;
   for (auto& pod : parts.inventory.allPods()) {
     all.add(settle(kj::mv(pod)));
@@ -108,6 +111,7 @@ kj::Promise<void> Reconciler::meet(kj::Own<Pod> pod, ShimConnection& shim) {
 // The connection has told the states of all containers that the shim has.
 kj::Promise<void> Reconciler::takeOver(kj::Own<Pod> pod) {
   auto shim = co_await pod->client();
+  CO_FAILPOINT(parts.timer, "belayd.reconcile/after-meeting");
   auto answer = co_await shim.stateRequest().send();
   kj::HashSet<kj::String> present;
   for (auto state : answer.getState().getContainers()) {

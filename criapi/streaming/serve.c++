@@ -10,6 +10,7 @@
 #include "criapi/streaming/upgrade.h"
 #include "criapi/streaming/websocket-connection.h"
 #include "criapi/streaming/websocket-tunnel.h"
+#include "failpoint/failpoint.h"
 #include "shim/packet.h"
 
 namespace belay::criapi::streaming {
@@ -80,7 +81,9 @@ class Session {
     kj::Maybe<kj::Own<shim::Packet>> answer;
     try {
       shim::PacketSocket socket(context.port, kj::mv(daemon), MAX_PACKET);
+      CO_FAILPOINT(context.timer, "session.redeem/before-asking");
       answer = co_await ask(socket, upgrade);
+      CO_FAILPOINT(context.timer, "session.redeem/after-answer");
     } catch (...) {
       auto exception = kj::getCaughtExceptionAsKj();
       KJ_LOG(WARNING, "belayd did not redeem a token", exception);
@@ -93,6 +96,7 @@ class Session {
                           "one.")});
       } else {
         co_await client.write(upgrade.response.begin(), upgrade.response.size());
+        CO_FAILPOINT(context.timer, "session.stream/after-upgrade");
         co_await stream(upgrade, grant, kj::mv((*packet)->fds), kj::mv(early));
       }
     } else {
@@ -175,6 +179,7 @@ class Session {
             .exclusiveJoin(activity.whenIdleFor(settings.idleTimeout).then([]() { return true; }))
             .exclusiveJoin(reading.addBranch().then([]() { return false; }));
     if (!over) co_return;
+    CO_FAILPOINT(context.timer, "session.stream/before-goodbye");
     auto goodbye = connection.finish().then([&]() { return reading.addBranch(); });
     co_await goodbye.exclusiveJoin(context.timer.afterDelay(settings.lingerTimeout));
   }

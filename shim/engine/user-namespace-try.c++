@@ -39,6 +39,8 @@ struct Trial {
     pid = sys::cloneProcess({.flags = flags}, pidfd);
     if (pid < 0) return systemFailure(STEP, "", errno, "see the limits below /proc/sys/user/");
     if (pid == 0) {
+      // Its end tells that the parent was killed only once nobody else holds it.
+      sockets.ours = nullptr;
       body(Reporter(sockets.theirs));
       _exit(0);
     }

@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
-
 // Made by the linker for a section whose name is an identifier; absent in a program without points.
 extern "C" {
 [[gnu::weak, gnu::visibility("hidden")]] extern belay::failpoint::Point __start_belay_failpoints[];
@@ -183,10 +181,11 @@ kj::Maybe<kj::String> set(kj::StringPtr name, kj::StringPtr action) {
 
 kj::Array<Listed> list() {
   kj::Vector<Listed> points;
+  kj::TreeMap<kj::StringPtr, const Point*> byName;
   for (auto& point : section())
-    points.add(Listed{kj::str(point.name), describe(point), point.passes});
-  std::sort(points.begin(), points.end(),
-            [](const Listed& a, const Listed& b) { return a.name < b.name; });
+    byName.upsert(point.name, &point);
+  for (auto& entry : byName)
+    points.add(Listed{kj::str(entry.key), describe(*entry.value), entry.value->passes});
   for (auto& entry : forChildren())
     points.add(Listed{kj::str(entry.key), kj::str(entry.value), 0});
   return points.releaseAsArray();

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/sys/clock.h"
 
 namespace belay::shim {
@@ -160,6 +161,7 @@ kj::Promise<kj::Maybe<FailureValue>> ContainerLog::reopen() {
   if (path.size() == 0) co_return nullptr;
   auto result = co_await openFile();
   if (result.is<FailureValue>()) co_return kj::mv(result.get<FailureValue>());
+  CO_FAILPOINT(timer, "shim.reopen-log/after-open");
 
   auto paf = kj::newPromiseAndFulfiller<void>();
   // A second call meanwhile takes the first one's place, and its file is as new.
@@ -250,6 +252,7 @@ kj::Promise<kj::Vector<kj::byte>> ContainerLog::writeBatch(kj::Vector<kj::byte> 
       co_return kj::mv(records);
     }
   }
+  CO_FAILPOINT(timer, "shim.log/after-write");
   position.logOffset += written;
   co_return kj::mv(records);
 }
@@ -270,10 +273,12 @@ void ContainerLog::commit() {
     position.midLine[i] = streams[i]->formatter.midLine();
   }
   positionFile.store(position);
+  FAILPOINT("shim.log/after-position");
   for (auto& stream : streams) {
     stream->spool.consume(stream->formatted);
     stream->room.notify();
   }
+  FAILPOINT("shim.log/after-batch");
 }
 
 void ContainerLog::switchFileIfAsked() {

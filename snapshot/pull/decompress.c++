@@ -8,6 +8,7 @@
 
 #include <memory>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/pull/confine.h"
 #include "snapshot/pull/pipe-io.h"
 #include "snapshot/pull/pull-error.h"
@@ -169,8 +170,10 @@ int decompressMain(kj::StringPtr mediaType) {
     }
     widenPipe(STDOUT_FILENO);
     confineToPipes();
+    FAILPOINT("pull.decompress/before-first-byte");
     decompress([](kj::ArrayPtr<kj::byte> buffer) { return readSome(STDIN_FILENO, buffer); },
                [](kj::ArrayPtr<const kj::byte> bytes) { writeAll(STDOUT_FILENO, bytes); });
+    FAILPOINT("pull.decompress/before-report");
     return nullptr;
   });
 }

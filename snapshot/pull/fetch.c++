@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/pull/blob-download.h"
 #include "snapshot/pull/confine.h"
 #include "snapshot/pull/pull-error.h"
@@ -54,15 +55,18 @@ kj::Promise<T> Fetch::onEachHost(Need need, kj::StringPtr object, HostCall<T> ca
 }
 
 kj::Promise<void> Fetch::run() {
+  FAILPOINT("pull.fetch/before-resolve");
   kj::StringPtr reference = request.getDigest() == "" ? request.getTag() : request.getDigest();
   auto resolve = [&](RegistryHost& host) { return resolveAt(host, reference); };
   auto top = co_await onEachHost<ManifestDocument>(Need::RESOLVE, reference, resolve);
 
+  FAILPOINT("pull.fetch/after-resolve");
   ImageNames names;
   auto repository = kj::str(request.getRegistry(), '/', request.getRepository());
   if (request.getTag() != "") names.tags.add(kj::str(repository, ':', request.getTag()));
   names.repositories.add(kj::mv(repository));
   co_await assembleImage(session, *this, kj::mv(top), kj::mv(names), request);
+  FAILPOINT("pull.fetch/after-result");
 }
 
 // The document that the reference names. When the store has it already, the answer to HEAD is all
@@ -145,8 +149,10 @@ kj::Promise<kj::AutoCloseFd> Fetch::blob(const Descriptor& descriptor) {
     co_return kj::mv(*file);
   }
   BlobDownload download(session, descriptor, session.partial(descriptor.digest));
+  FAILPOINT("pull.fetch/before-blob");
   auto bring = [&](RegistryHost& host) { return download.from(host); };
   co_await onEachHost<void>(Need::PULL, kj::str("blob ", descriptor.digest), bring);
+  FAILPOINT("pull.fetch/after-blob");
   co_return co_await session.done(descriptor.digest);
 }
 

@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/pull/confine.h"
 #include "snapshot/pull/pipe-io.h"
 #include "snapshot/pull/report.h"
@@ -38,6 +39,7 @@ int hashMain() {
     if (copy) widenPipe(STDOUT_FILENO);
     Sha256 hash;
     confineToPipes();
+    FAILPOINT("pull.hash/before-first-byte");
     return hashInput(hash, copy);
   });
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/pull/confine.h"
 #include "snapshot/pull/pull-error.h"
 #include "snapshot/pull/report.h"
@@ -26,6 +27,7 @@ UnpackResult unpackLayer(kj::InputStream& input, kj::AutoCloseFd root, LayerLimi
   LayerWriter writer(kj::mv(root), limits);
   for (;;) {
     KJ_IF_MAYBE (entry, reader.next()) {
+      FAILPOINT("pull.unpack/before-entry");
       try {
         writer.add(*entry, reader);
       } catch (const kj::Exception& e) {
@@ -48,7 +50,9 @@ int unpackMain() {
     umask(0);
     kj::AutoCloseFd root = confineToFolder(kj::AutoCloseFd(FOLDER_FD));
     kj::FdInputStream input(STDIN_FILENO);
+    FAILPOINT("pull.unpack/before-first-entry");
     UnpackResult result = unpackLayer(input, kj::mv(root));
+    FAILPOINT("pull.unpack/before-report");
     return kj::str("ok ", result.entries, ' ', result.contentBytes);
   });
 }

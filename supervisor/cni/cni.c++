@@ -111,7 +111,7 @@ kj::Vector<kj::String> inheritedEnvironment() {
   for (char** line = environ; *line != nullptr; ++line) {
     kj::StringPtr entry(*line);
     bool foreign = false;
-    for (auto prefix : {"CNI_"_kj, "LISTEN_"_kj, "NOTIFY_"_kj, "WATCHDOG_"_kj}) {
+    for (auto prefix : {"CNI_"_kj, "LISTEN_"_kj, "NOTIFY_"_kj, "WATCHDOG_"_kj, "BELAY_"_kj}) {
       foreign = foreign || entry.startsWith(prefix);
     }
     if (!foreign) env.add(kj::str(entry));

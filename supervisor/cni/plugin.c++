@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "supervisor/cni/result.h"
 
@@ -92,12 +93,14 @@ kj::Promise<kj::String> runPlugin(snapshot::Children& children, kj::Timer& timer
   command.descriptors.add(snapshot::Command::Descriptor{STDOUT_FILENO, output});
   command.descriptors.add(snapshot::Command::Descriptor{STDERR_FILENO, errors});
   auto child = children.spawn(command, snapshot::Child::OnDrop::KILL_GROUP);
+  CO_FAILPOINT(timer, "belayd.cni/while-plugin-runs");
 
   using Ended = kj::Maybe<snapshot::ExitStatus>;
   auto ended = child->wait().then([](snapshot::ExitStatus status) -> Ended { return status; });
   auto late = timer.afterDelay(timeout).then([]() -> Ended { return nullptr; });
   auto outcome = co_await ended.exclusiveJoin(kj::mv(late));
 
+  CO_FAILPOINT(timer, "belayd.cni/after-plugin");
   KJ_IF_MAYBE (status, outcome) {
     auto text = contentOf(output);
     if (text.size() == MAX_OUTPUT_BYTES) {
