@@ -32,6 +32,7 @@
 #include "shim/reaper.h"
 #include "shim/record.h"
 #include "shim/shim-context.h"
+#include "shim/shim-lock.h"
 #include "shim/shim-server.h"
 #include "shim/stdio/log-disk.h"
 #include "shim/sys/fds.h"
@@ -108,6 +109,16 @@ kj::AutoCloseFd openPodDirectory(kj::StringPtr path) {
   return kj::AutoCloseFd(fd);
 }
 
+// So that no successor is made while this lives.
+kj::AutoCloseFd takeLock(int podDirectory) {
+  auto lock = lockPod(podDirectory);
+  KJ_IF_MAYBE (owner, lock.tryGet<pid_t>()) {
+    KJ_FAIL_REQUIRE("the pod has a shim, which lives, or was killed and hangs in the kernel",
+                    *owner);
+  }
+  return kj::mv(lock.get<kj::AutoCloseFd>());
+}
+
 void redirectLog(kj::StringPtr path) {
   if (path.size() == 0) return;
   int fd;
@@ -167,6 +178,7 @@ kj::Promise<void> whenUnneeded(Pod& pod, Connections& connections, kj::Timer& ti
 
 void run(const Arguments& arguments) {
   auto podDirectory = openPodDirectory(arguments.podDirectory);
+  auto lock = takeLock(podDirectory);
   auto io = kj::setupAsyncIo();
   io.waitScope.setBusyPollInterval(TURNS_BETWEEN_POLLS);
   auto& timer = io.provider->getTimer();
@@ -175,10 +187,12 @@ void run(const Arguments& arguments) {
   EngineContext engine{io.unixEventPort, timer, hierarchies, podDirectory};
   Reaper reaper(io.unixEventPort);
   auto disk = newLogDisk(io.unixEventPort);
-  ShimContext context{engine, reaper, *disk};
+  ForeignExits foreignExits(io.unixEventPort, timer);
+  ShimContext context{engine, reaper, foreignExits, *disk};
 
   Pod pod(context, arguments.id, podDirectory);
-  Connections connections(*io.lowLevelProvider, io.unixEventPort, kj::heap<ShimServer>(pod));
+  Connections connections(*io.lowLevelProvider, io.unixEventPort,
+                          kj::heap<ShimServer>(pod, foreignExits));
   connections.serve(kj::AutoCloseFd(SUPERVISOR_FD));
   connections.listen(podDirectory, SOCKET_NAME);
 

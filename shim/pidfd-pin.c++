@@ -10,6 +10,7 @@
 
 #include "shim/record.h"
 #include "shim/sys/mounts.h"
+#include "shim/sys/pidfd.h"
 
 namespace belay::shim {
 
@@ -23,6 +24,13 @@ bool pinPidfd(int pidfd, int dirFd, kj::StringPtr name) {
   if (tree.get() >= 0 && sys::attach(tree, file) == 0) return true;
   unpinPidfd(dirFd, name);
   return false;
+}
+
+kj::AutoCloseFd openPinnedPidfd(int dirFd, kj::StringPtr name) {
+  kj::AutoCloseFd fd(openat(dirFd, name.cStr(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  // Where nothing is pinned it is an empty file.
+  if (fd.get() >= 0 && sys::pidOf(fd) < 0 && errno != ESRCH) return nullptr;
+  return fd;
 }
 
 void unpinPidfd(int dirFd, kj::StringPtr name) {

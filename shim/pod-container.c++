@@ -13,14 +13,12 @@
 #include "shim/failure.h"
 #include "shim/pidfd-pin.h"
 #include "shim/record.h"
+#include "shim/stdio/descriptors.h"
 #include "shim/sys/clock.h"
 #include "shim/sys/pidfd.h"
 
 namespace belay::shim {
 namespace {
-
-constexpr kj::StringPtr SPEC_FILE = "spec"_kj;
-constexpr kj::StringPtr PIDFD_FILE = "pidfd"_kj;
 
 // After the first process has gone, the rest of its cgroup is killed. Processes stuck in the kernel
 // (a hung NFS mount) must not hide the exit for ever.
@@ -51,6 +49,14 @@ PodContainer::PodContainer(ContainerHost& host, ContainerSpec::Reader spec)
 
 PodContainer::~PodContainer() noexcept(false) {}
 
+ContainerStdio::Options PodContainer::stdioOptions(ContainerSpec::Reader spec) {
+  return {.logPath = spec.getLogPath(),
+          .logMaxLineBytes = spec.getLogMaxLineBytes(),
+          .wantsInput = spec.getStdin(),
+          .terminal = spec.getProcess().getTerminal(),
+          .inputOnce = spec.getStdinOnce()};
+}
+
 // --- creation
 
 kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader spec) {
@@ -71,10 +77,8 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader
   }
 
   bool terminal = spec.getProcess().getTerminal();
-  stdio = kj::heap<ContainerStdio>(
-      context.engine.eventPort, context.engine.timer, context.disk, dirFd,
-      ContainerStdio::Options{logPath, spec.getLogMaxLineBytes(), spec.getStdin(), terminal,
-                              spec.getStdinOnce()});
+  stdio = kj::heap<ContainerStdio>(context.engine.eventPort, context.engine.timer, context.disk,
+                                   dirFd, stdioOptions(spec));
   auto ends = stdio->openContainerEnds();
   CO_FAILPOINT(context.engine.timer, "shim.create-container/after-fifos");
   auto failed = makeCgroup(spec);
@@ -88,6 +92,7 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader
       {kj::mv(ends.in), kj::mv(ends.out), kj::mv(ends.err), terminal}, targetPidfd);
   if (result.is<FailureValue>()) co_return kj::mv(result.get<FailureValue>());
   auto& child = prepared.emplace(kj::mv(result.get<Prepared>()));
+  user = kj::mv(child.user);
   alive = true;
   tasks.add(watchExit(context.reaper.onExit(child.pid)));
   hold = nullptr;
@@ -95,7 +100,7 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader
 
   if (!terminal) {
     auto& ids = host.namespaces().ids;
-    stdio->giveTo(ids.toHost(child.user.uid), ids.toHost(child.user.gid));
+    stdio->giveTo(ids.toHost(user.uid), ids.toHost(user.gid));
   }
   pinPidfd(child.pidfd, dirFd, PIDFD_FILE);
   CO_FAILPOINT(context.engine.timer, "shim.create-container/after-pin");
@@ -111,6 +116,10 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::prepare(ContainerSpec::Reader
 
 void PodContainer::makeDirectory() {
   KJ_SYSCALL(mkdirat(host.podDirFd(), id.cStr(), 0700), id);
+  openDirectory();
+}
+
+void PodContainer::openDirectory() {
   int fd;
   KJ_SYSCALL(fd = openat(host.podDirFd(), id.cStr(), O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), id);
   dirFd = kj::AutoCloseFd(fd);
@@ -161,6 +170,7 @@ kj::Promise<void> PodContainer::release() {
   stage = Stage::RUNNING;
   host.containerChanged(*this);
   CO_FAILPOINT(context.engine.timer, "shim.start-container/after-record");
+  host.descriptorReleased(*this, "gate"_kj);
 }
 
 // From the first process's death to the exit that everybody is told. The order is the contract:
@@ -187,8 +197,12 @@ kj::Promise<void> PodContainer::watchExit(kj::Promise<ExitStatus> death) {
     exit.status.code =
         failure->code == Failure::Code::NOT_FOUND ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
     exit.status.signal = 0;
-    exit.reason = "StartError"_kj;
+    exit.reason = kj::str("StartError");
     exit.message = kj::str(failure->message);
+  }
+  if (!exit.status.known) {
+    exit.reason = kj::str("Unknown");
+    exit.message = kj::str("its shim died, and nobody could learn how it ended");
   }
   stage = Stage::EXITED;
   CO_FAILPOINT(context.engine.timer, "shim.exit/before-record");
@@ -215,6 +229,8 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::stop(int requested, kj::Durat
     uint64_t bit = uint64_t(1) << (number & 63);
     if (!(stopSignalsSent & bit)) {
       stopSignalsSent |= bit;
+      // A successor is not to send it again.
+      host.containerChanged(*this);
       auto failure = signal(number);
       if (failure != nullptr && stage == Stage::RUNNING && alive) co_return kj::mv(failure);
     }
@@ -257,7 +273,7 @@ EnterTarget PodContainer::enterTarget() {
 }
 
 kj::Own<Cgroup> PodContainer::makeExecCgroup() {
-  return cgroup->createChild(kj::str("exec-", nextExec++));
+  return cgroup->createChild(kj::str("exec-", host.generation(), '-', nextExec++));
 }
 
 kj::OneOf<kj::AutoCloseFd, FailureValue> PodContainer::exec(ProcessSpec::Reader process,
@@ -313,7 +329,9 @@ kj::Maybe<FailureValue> PodContainer::refuseAttach(StreamChoice choice) const {
 }
 
 void PodContainer::attachedInputEnded() {
-  if (stdio.get() != nullptr && stdio->clientInputEnded()) host.containerInputClosed(*this);
+  if (stdio.get() != nullptr && stdio->clientInputEnded()) {
+    host.descriptorReleased(*this, "stdin"_kj);
+  }
 }
 
 kj::Promise<kj::Maybe<FailureValue>> PodContainer::reopenLog() {
@@ -397,16 +415,17 @@ void PodContainer::fillState(ContainerState::Builder state) const {
   state.setCreatedAtNs(createdAtNs);
   state.setStartedAtNs(startedAtNs);
   state.setLogPath(logPath);
+  state.setStopSignalsSent(stopSignalsSent);
   if (stage == Stage::EXITED) fillExit(state.initExit());
   KJ_IF_MAYBE (child, prepared) {
     if (alive) state.setPid(child->pid);
-    auto user = state.initUser();
-    user.setUid(child->user.uid);
-    user.setGid(child->user.gid);
-    auto groups = user.initGroups(child->user.groups.size());
-    for (uint i : kj::indices(child->user.groups))
-      groups.set(i, child->user.groups[i]);
   }
+  auto resolved = state.initUser();
+  resolved.setUid(user.uid);
+  resolved.setGid(user.gid);
+  auto groups = resolved.initGroups(user.groups.size());
+  for (uint i : kj::indices(user.groups))
+    groups.set(i, user.groups[i]);
 }
 
 void PodContainer::fillUsage(ContainerUsage::Builder builder) {
@@ -420,7 +439,7 @@ void PodContainer::fillExit(Exit::Builder builder) const {
   builder.setSignal(exit.status.signal);
   builder.setOomKilled(exit.oomKilled);
   builder.setFinishedAtNs(exit.status.finishedAtNs);
-  builder.setKnown(true);
+  builder.setKnown(exit.status.known);
   builder.setReason(exit.reason);
   builder.setMessage(exit.message);
 }
@@ -431,9 +450,13 @@ kj::Vector<PodContainer::Descriptor> PodContainer::duplicateDescriptors() const 
   for (auto& descriptor : stdio->duplicateDescriptors()) {
     result.add(Descriptor{kj::str(id, "/", descriptor.name), kj::mv(descriptor.fd)});
   }
-  int copy;
-  KJ_SYSCALL(copy = fcntl(KJ_ASSERT_NONNULL(prepared).pidfd, F_DUPFD_CLOEXEC, 3));
-  result.add(Descriptor{kj::str(id, "/pidfd"), kj::AutoCloseFd(copy)});
+  auto& child = KJ_ASSERT_NONNULL(prepared);
+  if (child.pidfd.get() >= 0) {
+    result.add(Descriptor{kj::str(id, "/pidfd"), duplicate(child.pidfd)});
+  }
+  if (child.gate.get() >= 0) {
+    result.add(Descriptor{kj::str(id, "/gate"), duplicate(child.gate)});
+  }
   return result;
 }
 

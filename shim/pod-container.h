@@ -10,6 +10,7 @@
 #include "shim/engine/container.h"
 #include "shim/exec-session.h"
 #include "shim/exec-sync.h"
+#include "shim/inheritance.h"
 #include "shim/shim-context.h"
 #include "shim/shim.capnp.h"
 #include "shim/stdio/container-stdio.h"
@@ -29,8 +30,12 @@ class ContainerHost {
   virtual void containerCreated(PodContainer& container) = 0;
   virtual void containerChanged(PodContainer& container) = 0;
 
-  // The container is to meet the end of its input: whoever holds a duplicate must let go of it.
-  virtual void containerInputClosed(PodContainer& container) = 0;
+  // Whoever holds a duplicate of the container's descriptor must let go of it: the container is to
+  // meet the end of its input ("stdin"), or it is of no use any more ("gate").
+  virtual void descriptorReleased(PodContainer& container, kj::StringPtr name) = 0;
+
+  // How many programs have run the pod before this one.
+  virtual uint32_t generation() = 0;
 
   // Lets a streaming session go on to its end.
   virtual void keepSession(kj::Promise<void> session) = 0;
@@ -54,6 +59,18 @@ class PodContainer final : public kj::Refcounted,
   // Everything up to execve. `spec` is read before the first suspension only. After a failure, and
   // after the promise was dropped, remove() takes away what there is.
   kj::Promise<kj::Maybe<FailureValue>> prepare(ContainerSpec::Reader spec);
+
+  // Instead of prepare(): takes over a container that a predecessor has prepared, as its record
+  // `state` has it. Both readers are used before the first suspension only.
+  kj::Promise<void> restore(ContainerSpec::Reader spec, ContainerState::Reader state,
+                            Inheritance& inheritance);
+
+  // Instead of prepare(), too: for one that a predecessor was in the middle of making or removing.
+  // remove() takes away what there is.
+  void claimLeftover();
+
+  // The spec that a container's directory, one of the pod's, holds. Nothing if there is none.
+  static kj::Maybe<kj::Own<capnp::MessageReader>> readSpec(int podDirFd, kj::StringPtr id);
 
   // The methods of the RPC interface (shim.capnp says what they do).
   kj::Promise<kj::Maybe<FailureValue>> start();
@@ -90,14 +107,25 @@ class PodContainer final : public kj::Refcounted,
   kj::Vector<Descriptor> duplicateDescriptors() const;
 
  private:
+  // Files of the container's directory, besides those of its streams.
+  static constexpr kj::StringPtr SPEC_FILE = "spec"_kj;
+  static constexpr kj::StringPtr PIDFD_FILE = "pidfd"_kj;
+
   struct ExitRecord {
-    ExitStatus status;
+    ExitStatus status{};
     bool oomKilled = false;
-    kj::StringPtr reason = ""_kj;
+    kj::String reason;
     kj::String message;
   };
 
+  static ContainerStdio::Options stdioOptions(ContainerSpec::Reader spec);
+
   void makeDirectory();
+  void openDirectory();
+  kj::AutoCloseFd openProcess(pid_t pid, Inheritance& inheritance);
+  kj::Promise<ExitStatus> onExitOf(const Prepared& child);
+  void resumeStart();
+  void readExit(Exit::Reader record);
   kj::Maybe<FailureValue> makeCgroup(ContainerSpec::Reader spec);
   kj::Promise<void> release();
   kj::Promise<void> endCgroup();
@@ -125,6 +153,7 @@ class PodContainer final : public kj::Refcounted,
   kj::Maybe<CgroupUsageReader> usage;  // made when first asked for
   kj::Own<ContainerStdio> stdio;
   kj::Maybe<Prepared> prepared;
+  UserIds user;
 
   Stage stage = Stage::CREATED;
   bool alive = false;  // the first process has not been reaped

@@ -8,18 +8,20 @@
 #include "shim/failure.h"
 #include "shim/port-forward.h"
 #include "shim/record.h"
+#include "shim/shim-lock.h"
 #include "shim/sys/clock.h"
 
 namespace belay::shim {
 namespace {
 
-constexpr kj::StringPtr STATE_FILE = "state"_kj;
-
 // A container's folder has its id for a name, beside what else lies in the pod's directory.
 constexpr size_t MAX_ID = 128;
-constexpr kj::StringPtr RESERVED[] = {"ns"_kj, "shm"_kj, "proc"_kj, "rootfs"_kj, STATE_FILE};
+constexpr kj::StringPtr RESERVED[] = {"ns"_kj,     "shm"_kj,  "proc"_kj,
+                                      "rootfs"_kj, "lock"_kj, "state"_kj};
 
-kj::Maybe<kj::StringPtr> findFault(kj::StringPtr containerId) {
+}  // namespace
+
+kj::Maybe<kj::StringPtr> Pod::findFault(kj::StringPtr containerId) {
   if (containerId.size() == 0 || containerId.size() > MAX_ID) {
     return "an id has 1 to 128 characters"_kj;
   }
@@ -33,8 +35,6 @@ kj::Maybe<kj::StringPtr> findFault(kj::StringPtr containerId) {
   }
   return nullptr;
 }
-
-}  // namespace
 
 Pod::Pod(ShimContext& context, kj::StringPtr id, int dirFd)
     : shimContext(context),
@@ -66,14 +66,23 @@ kj::Promise<kj::Maybe<FailureValue>> Pod::create(PodSpec::Reader spec) {
                            kj::str("this shim is that of pod ", id));
   }
   if (creation == nullptr || creationFailure != nullptr) {
-    creationFailure = nullptr;
     specMessage = kj::heap<capnp::MallocMessageBuilder>();
     specMessage->setRoot(spec);
-    creation =
-        asFailure(makePod(), "create pod"_kj, id)
-            .then([this](kj::Maybe<FailureValue> failure) { creationFailure = kj::mv(failure); })
-            .fork();
+    begin(makePod(), "create pod"_kj);
   }
+  co_return co_await whenBegun();
+}
+
+// Both ways for a pod to come to this shim.
+void Pod::begin(kj::Promise<kj::Maybe<FailureValue>> work, kj::StringPtr step) {
+  creationFailure = nullptr;
+  creation =
+      asFailure(kj::mv(work), step, id)
+          .then([this](kj::Maybe<FailureValue> failure) { creationFailure = kj::mv(failure); })
+          .fork();
+}
+
+kj::Promise<kj::Maybe<FailureValue>> Pod::whenBegun() {
   co_await KJ_ASSERT_NONNULL(creation).addBranch();
   KJ_IF_MAYBE (failure, creationFailure) co_return copyFailure(*failure);
   co_return nullptr;
@@ -92,13 +101,18 @@ kj::Promise<kj::Maybe<FailureValue>> Pod::makePod() {
   CO_FAILPOINT(shimContext.engine.timer, "shim.create-pod/after-namespaces");
   finished = true;
   podNamespaces = kj::mv(result.get<PodNamespaces>());
+  madeCgroup = own->made();
   cgroup = kj::mv(own);
-  created = true;
   createdAtNs = realtimeNs();
+  co_await becomeCreated();
+  co_return nullptr;
+}
+
+kj::Promise<void> Pod::becomeCreated() {
+  created = true;
   writePodRecord();
   CO_FAILPOINT(shimContext.engine.timer, "shim.create-pod/after-record");
   createdFulfiller->fulfill();
-  co_return nullptr;
 }
 
 void Pod::fillState(PodState::Builder state) const {
@@ -144,6 +158,8 @@ void Pod::writePodRecord() {
   record.setBootId(bootId);
   fillState(record.initPod());
   record.setSpec(getSpec());
+  record.setMadeCgroup(madeCgroup);
+  record.setGeneration(ownGeneration);
   writeRecord(dirFd, STATE_FILE, message);
 }
 
@@ -289,10 +305,11 @@ kj::Promise<void> Pod::removeAll() {
   CO_FAILPOINT(shimContext.engine.timer, "shim.remove-pod/after-namespaces");
   KJ_IF_MAYBE (own, cgroup) {
     // The node's agent owns a cgroup that was there before.
-    if ((*own)->made()) (*own)->removeIfUnused();
+    if (madeCgroup) (*own)->removeIfUnused();
   }
   removeFile(dirFd, STATE_FILE);
   CO_FAILPOINT(shimContext.engine.timer, "shim.remove-pod/after-record");
+  removeLock(dirFd);
   created = false;
   gone = true;
   removedFulfiller->fulfill();
@@ -326,8 +343,8 @@ void Pod::containerChanged(PodContainer& container) {
   watchers.tellChanged(container);
 }
 
-void Pod::containerInputClosed(PodContainer& container) {
-  watchers.tellReleased(kj::str(container.getId(), "/stdin"));
+void Pod::descriptorReleased(PodContainer& container, kj::StringPtr name) {
+  watchers.tellReleased(kj::str(container.getId(), '/', name));
 }
 
 kj::OneOf<kj::AutoCloseFd, FailureValue> Pod::portForward() {

@@ -9,6 +9,7 @@
 #include <kj/refcount.h>
 
 #include "shim/engine/namespaces.h"
+#include "shim/inheritance.h"
 #include "shim/pod-container.h"
 #include "shim/pod-usage.h"
 #include "shim/shim-context.h"
@@ -27,6 +28,14 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
   // Makes the pod. Goes on when the promise is dropped; repeated calls join it. After a failure it
   // may be tried again.
   kj::Promise<kj::Maybe<FailureValue>> create(PodSpec::Reader spec);
+
+  // Instead of create(): takes over the pod that the record in the directory describes, from a shim
+  // that is dead. Goes on when the promise is dropped; repeated calls join it. After a failure
+  // everything is as it was, and it may be tried again.
+  kj::Promise<kj::Maybe<FailureValue>> adopt();
+
+  // What the containers of such a pod go on with.
+  Inheritance& inheritance() { return inherited; }
 
   void fillState(PodState::Builder state) const;
 
@@ -54,6 +63,8 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
   // Kills and removes everything. May be repeated after a failure.
   kj::Promise<kj::Maybe<FailureValue>> remove();
 
+  // How many programs have run the pod before this one.
+  uint32_t generation() override { return ownGeneration; }
   bool isCreated() const { return created; }
   bool isRemoved() const { return gone; }
 
@@ -72,17 +83,29 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
     kj::ForkedPromise<void> preparing = nullptr;
   };
 
+  // The pod's record in its directory.
+  static constexpr kj::StringPtr STATE_FILE = "state"_kj;
+
+  // Why a container cannot have that id, if so.
+  static kj::Maybe<kj::StringPtr> findFault(kj::StringPtr containerId);
+
   ShimContext& context() override { return shimContext; }
   const PodNamespaces& namespaces() override { return podNamespaces; }
   int podDirFd() override { return dirFd; }
   void containerCreated(PodContainer& container) override;
   void containerChanged(PodContainer& container) override;
-  void containerInputClosed(PodContainer& container) override;
+  void descriptorReleased(PodContainer& container, kj::StringPtr name) override;
   void keepSession(kj::Promise<void> session) override { sessions.add(kj::mv(session)); }
   kj::Maybe<int> pidfdOf(kj::StringPtr containerId) override;
 
   PodSpec::Reader getSpec() const { return specMessage->getRoot<PodSpec>().asReader(); }
+  void begin(kj::Promise<kj::Maybe<FailureValue>> work, kj::StringPtr step);
+  kj::Promise<kj::Maybe<FailureValue>> whenBegun();
   kj::Promise<kj::Maybe<FailureValue>> makePod();
+  kj::Promise<kj::Maybe<FailureValue>> takeOver(ShimRecord::Reader record);
+  kj::Promise<void> restoreContainer(ContainerState::Reader state);
+  void claimLeftovers();
+  kj::Promise<void> becomeCreated();
   kj::Promise<void> removeAll();
   kj::Own<Entry> findOrPrepare(ContainerSpec::Reader spec);
   void abandon(Entry& entry);
@@ -101,6 +124,9 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
   kj::Maybe<kj::Own<Cgroup>> cgroup;
   PodNamespaces podNamespaces;
   kj::Maybe<PodUsageReader> usage;  // made when first asked for; borrows of podNamespaces
+  bool madeCgroup = false;
+  uint32_t ownGeneration = 0;
+  Inheritance inherited;
   bool created = false;
   bool removing = false;
   bool gone = false;

@@ -21,13 +21,12 @@ ExitStatus toExitStatus(const siginfo_t& info) {
   return {128 + info.si_status, info.si_status, realtimeNs()};
 }
 
-// True if the process is a child of ours that has not been reaped.
-bool isChild(pid_t pid) {
+}  // namespace
+
+bool Reaper::isChild(pid_t pid) {
   siginfo_t info{};
   return waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
-
-}  // namespace
 
 // One onExit() promise; unregisters itself when the promise is dropped.
 struct Reaper::Waiter {
@@ -69,6 +68,7 @@ kj::Promise<ExitStatus> Reaper::onExit(pid_t pid) {
 }
 
 kj::Promise<void> Reaper::run() {
+  co_await kj::evalLater([]() {});
   for (;;) {
     // SIGCHLD is blocked and stays pending, so a child that exits between the two lines is seen:
     // the signal is asked for first.

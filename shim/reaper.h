@@ -13,6 +13,7 @@ struct ExitStatus {
   int code;              // exit code, or 128 + signal
   int signal;            // 0 unless it died by a signal
   int64_t finishedAtNs;  // CLOCK_REALTIME, when it was reaped
+  bool known = true;     // false: nobody can tell any more; the code is then 255
 
   bool succeeded() const { return code == 0; }
 };
@@ -20,15 +21,19 @@ struct ExitStatus {
 // Reaps by SIGCHLD and waitid(P_ALL), because a pidfd tells of known processes only and the orphans
 // would stay zombies. Nobody else in the process may call wait or waitid.
 //
-// A process is only reaped while the event loop runs: who clones and calls onExit() before
-// returning to the loop misses nothing. Where the pid arrives later (a grandchild's, by a message),
-// a Hold taken before the first clone keeps the statuses of unknown processes until it is dropped.
+// A process is only reaped while the event loop runs: who clones (or has got children from the
+// program that was executed in this process before) and calls onExit() before returning to the loop
+// misses nothing. Where the pid arrives later (a grandchild's, by a message), a Hold taken before
+// the first clone keeps the statuses of unknown processes until it is dropped.
 class Reaper final : private kj::TaskSet::ErrorHandler {
  public:
   // Blocks SIGCHLD in this process; children must unblock it before they exec.
   explicit Reaper(kj::UnixEventPort& port);
   ~Reaper() noexcept(false);
   KJ_DISALLOW_COPY_AND_MOVE(Reaper);
+
+  // Whether `pid` is a child of this process that has not been reaped.
+  static bool isChild(pid_t pid);
 
   // Resolves when `pid`, a child of this process, has been reaped. One waiter for each pid.
   // Dropping the promise leaves the process alone; it is still reaped.

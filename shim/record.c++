@@ -1,7 +1,6 @@
 // Implementation of record.h.
 #include "shim/record.h"
 
-#include <capnp/serialize.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
@@ -20,6 +19,17 @@ void writeRecord(int dirFd, kj::StringPtr name, capnp::MessageBuilder& message) 
   kj::AutoCloseFd own(fd);
   capnp::writeMessageToFd(fd, message);
   KJ_SYSCALL(renameat(dirFd, temporary.cStr(), dirFd, name.cStr()), name);
+}
+
+kj::Maybe<kj::Own<capnp::MessageReader>> readRecord(int dirFd, kj::StringPtr name) {
+  int fd;
+  KJ_SYSCALL_HANDLE_ERRORS(fd = openat(dirFd, name.cStr(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) {
+    case ENOENT:
+      return nullptr;
+    default:
+      KJ_FAIL_SYSCALL("openat", error, name);
+  }
+  return kj::Own<capnp::MessageReader>(kj::heap<capnp::StreamFdMessageReader>(kj::AutoCloseFd(fd)));
 }
 
 void removeFile(int dirFd, kj::StringPtr name) {

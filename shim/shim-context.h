@@ -2,6 +2,7 @@
 #pragma once
 
 #include "shim/engine/context.h"
+#include "shim/foreign-exits.h"
 #include "shim/reaper.h"
 #include "shim/stdio/log-disk.h"
 
@@ -10,6 +11,7 @@ namespace belay::shim {
 struct ShimContext {
   EngineContext& engine;
   Reaper& reaper;
+  ForeignExits& foreignExits;
   LogDisk& disk;
 };
 

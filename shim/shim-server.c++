@@ -8,6 +8,7 @@
 #include "shim/container-server.h"
 #include "shim/failure.h"
 #include "shim/session-answer.h"
+#include "shim/stdio/descriptors.h"
 
 namespace belay::shim {
 
@@ -21,6 +22,7 @@ kj::Promise<void> ShimServer::info(InfoContext context) {
   results.setVersion(versionText());
   results.setPid(getpid());
   results.setPodId(pod.getId());
+  results.setGeneration(pod.generation());
   co_return;
 }
 
@@ -122,6 +124,33 @@ kj::Promise<void> ShimServer::debug(DebugContext context) {
     list[i].setPasses(points[i].passes);
   }
   co_return;
+}
+
+kj::Promise<void> ShimServer::inherit(InheritContext context) {
+  for (auto descriptor : context.getParams().getDescriptors()) {
+    auto received = co_await descriptor.getFile().getFd();
+    KJ_IF_MAYBE (fd, received) pod.inheritance().add(descriptor.getName(), duplicate(*fd));
+  }
+}
+
+kj::Promise<void> ShimServer::adopt(AdoptContext context) {
+  for (auto exit : context.getParams().getExits())
+    noteExit(exit);
+  auto failure = co_await pod.adopt();
+  auto results = context.getResults();
+  writeOutcome(failure, results.initOutcome());
+  pod.fillState(results.initState());
+}
+
+kj::Promise<void> ShimServer::orphanExited(OrphanExitedContext context) {
+  noteExit(context.getParams().getExit());
+  co_return;
+}
+
+void ShimServer::noteExit(OrphanExit::Reader exit) {
+  exits.told(
+      exit.getPid(),
+      {.code = exit.getCode(), .signal = exit.getSignal(), .finishedAtNs = exit.getFinishedAtNs()});
 }
 
 }  // namespace belay::shim

@@ -8,8 +8,8 @@ namespace belay::shim {
 
 class ShimServer final : public Shim::Server {
  public:
-  // `pod` outlives every server.
-  explicit ShimServer(Pod& pod) : pod(pod) {}
+  // Both outlive every server.
+  ShimServer(Pod& pod, ForeignExits& exits) : pod(pod), exits(exits) {}
 
  protected:
   kj::Promise<void> info(InfoContext context) override;
@@ -23,9 +23,15 @@ class ShimServer final : public Shim::Server {
   kj::Promise<void> usage(UsageContext context) override;
   kj::Promise<void> portForward(PortForwardContext context) override;
   kj::Promise<void> debug(DebugContext context) override;
+  kj::Promise<void> inherit(InheritContext context) override;
+  kj::Promise<void> adopt(AdoptContext context) override;
+  kj::Promise<void> orphanExited(OrphanExitedContext context) override;
 
  private:
+  void noteExit(OrphanExit::Reader exit);
+
   Pod& pod;
+  ForeignExits& exits;
 };
 
 // What `info` answers and --version prints.

@@ -88,13 +88,14 @@ class ShimTest : public ::testing::Test {
 
   std::string podDirectory() { return directory + "/pod"; }
   int waitForShim();
+  // Starts a shim in the pod's directory and connects to it.
+  void launch();
   void fillPod(PodSpec::Builder pod);
   // "sh -c script" as root.
   void fillProcess(ProcessSpec::Builder process, kj::StringPtr script);
 
  private:
   void makeImage();
-  void launch();
   void fillContainer(ContainerSpec::Builder spec, kj::StringPtr id, kj::StringPtr script);
 
   kj::Maybe<kj::Own<ShimClient>> client;

@@ -6,6 +6,11 @@
 # Either way the bootstrap capability is a Shim. Several connections at once are fine (a successor of
 # the daemon may meet the shim before its predecessor's socket is seen closed): all see the same pod.
 #
+# A pod outlives its shim. When one was killed, the supervisor starts another in the same directory and
+# lets it adopt what the dead one left: namespaces from their pins, containers by their cgroups and
+# pidfds, streams from FIFOs and spools. A shim holds a lock on the file "lock" there (fcntl(2),
+# F_SETLK) as long as it lives, so that there are never two.
+#
 # Rules for both sides:
 #  - Dropping a connection or a capability never harms the pod. Only calls change it.
 #  - A call that cannot be done answers with a Failure, as a value. RPC exceptions mean that the
@@ -14,8 +19,16 @@
 #  - File descriptors travel as File capabilities (getFd); connections must allow at least
 #    16 of them per message. The receiver duplicates what it keeps.
 #  - What was written to an exit or state record on disk has been written before anybody is told.
-#  - Fields are only ever added. A shim serves supervisors older and newer than itself: a supervisor
-#    reads protocolVersion first and asks an older shim for nothing it cannot do.
+
+# Old and new: protocolVersion counts up with every change of this file or of spec.capnp.
+#  - Fields, union members, enumerants and methods are only ever added, at the end; none is removed,
+#    renumbered or given another meaning. What is new is off when its field is not set.
+#  - A shim serves supervisors older and newer than itself. A supervisor reads protocolVersion first and
+#    asks an older shim for nothing it cannot do; a method that is not there is answered UNIMPLEMENTED.
+#  - A shim goes on from the records (ShimRecord, and a container's "spec") of shims that are as old as
+#    itself or older, and refuses those of newer ones: going back is not supported.
+#  - The files of stdio/ (spool, log position) belong to the records: one that is changed gets another
+#    magic number, and the old one is understood, too.
 
 @0xbabdddbc448da4c1;
 
@@ -24,7 +37,7 @@ using Spec = import "/shim/spec.capnp";
 $Cxx.namespace("belay::shim");
 $Cxx.allowCancellation;
 
-const protocolVersion :UInt32 = 1;
+const protocolVersion :UInt32 = 2;
 
 struct Failure {
   # Why something could not be done, so that a person knows what to do.
@@ -103,6 +116,9 @@ struct ContainerState {
 
   user @6 :ResolvedUser;
   logPath @7 :Text;
+
+  stopSignalsSent @8 :UInt64;
+  # Bit n: stop() has sent signal n; it is sent once only.
 }
 
 struct ResolvedUser {
@@ -129,6 +145,24 @@ struct ShimRecord {
   bootId @2 :Text;
   pod @3 :PodState;
   spec @4 :Spec.PodSpec;
+
+  madeCgroup @5 :Bool;
+  # The pod's cgroup was not there before: it goes with the pod.
+
+  generation @6 :UInt32;
+  # How many programs have run the pod before this one.
+}
+
+struct OrphanExit {
+  # How a process ended that a dead shim left to the supervisor, which has reaped it.
+  pid @0 :Int32;
+  # In the host's pid namespace.
+
+  code @1 :Int32;
+  # Exit code, or 128 + signal.
+
+  signal @2 :Int32;
+  finishedAtNs @3 :Int64;
 }
 
 interface File {
@@ -145,7 +179,9 @@ struct Failpoint {
 }
 
 interface Shim {
-  info @0 () -> (protocolVersion :UInt32, version :Text, pid :Int32, podId :Text);
+  info @0 () -> (protocolVersion :UInt32, version :Text, pid :Int32, podId :Text,
+                 generation :UInt32);
+  # generation: ShimRecord's.
 
   createPod @1 (spec :Spec.PodSpec) -> (outcome :Outcome, state :PodState);
   # Makes and pins the pod's namespaces and its cgroup. Repeated with the same id: answers the state.
@@ -165,8 +201,8 @@ interface Shim {
 
   descriptors @6 () -> (descriptors :List(Descriptor));
   # Duplicates of what must not die with a killed shim: FIFO read ends, pty masters, open stdin write
-  # ends, pidfds. The supervisor keeps them (kernel-enforced truth: a FIFO's unread bytes live as long
-  # as any reader).
+  # ends, the gates of containers that have not been started, pidfds. The supervisor keeps them
+  # (kernel-enforced truth: a FIFO's unread bytes live as long as any reader).
 
   removePod @7 () -> (outcome :Outcome);
   # Kills what still runs, removes containers, namespaces, pins and cgroups, answers, and exits.
@@ -182,9 +218,22 @@ interface Shim {
   # Sets one of this process's failpoints (shim/failpoint/failpoint.h has the actions), unless the name is
   # empty, and answers all of them.
 
+  inherit @11 (descriptors :List(Descriptor)) -> ();
+  # Before adopt, any number of times: what the supervisor has kept of a dead shim's descriptors.
+
+  adopt @12 (exits :List(OrphanExit)) -> (outcome :Outcome, state :PodState);
+  # In place of createPod: takes over the pod that a dead shim's record in the directory describes,
+  # with all containers of it; what that shim was in the middle of making or removing is removed.
+  # `exits` are those that the supervisor knows of. failedPrecondition when there is no such record,
+  # when it is of another boot, or a newer shim's. A failure leaves everything as it is. Repeated:
+  # answers the state.
+
+  orphanExited @13 (exit :OrphanExit) -> ();
+  # Of an adopted container's process, when the supervisor reaps it later.
+
   struct Descriptor {
     name @0 :Text;
-    # "<container id>/stdout", ".../stderr", ".../stdin", ".../pty", ".../pidfd".
+    # "<container id>/stdout", ".../stderr", ".../stdin", ".../pty", ".../gate", ".../pidfd".
     file @1 :File;
   }
 }

@@ -64,27 +64,35 @@ kj::Promise<kj::Maybe<FailureValue>> ContainerLog::open() {
   co_return nullptr;
 }
 
-kj::Promise<kj::Maybe<FailureValue>> ContainerLog::resume(LogPosition stored) {
+kj::Promise<void> ContainerLog::resume(LogPosition stored) {
   position = stored;
-  for (auto& stream : streams)
-    stream->formatter.setMidLine(false);
   for (size_t i : kj::indices(streams))
     streams[i]->formatter.setMidLine(stored.midLine[i] != 0);
   if (path.size() > 0) {
     auto result = co_await openFile();
-    if (result.is<FailureValue>()) co_return kj::mv(result.get<FailureValue>());
-    auto& opened = result.get<Opened>();
-    // Another file: it was rotated, and what the stored offset speaks of is complete elsewhere.
-    if (opened.device == stored.logDevice && opened.inode == stored.logInode &&
-        opened.size > stored.logOffset) {
-      KJ_SYSCALL(ftruncate(opened.file->fd, stored.logOffset), path);
-      opened.size = stored.logOffset;
+    KJ_SWITCH_ONEOF(result) {
+      KJ_CASE_ONEOF(opened, Opened) {
+        cutBack(opened);
+        use(kj::mv(opened));
+      }
+      KJ_CASE_ONEOF(failure, FailureValue) {
+        KJ_LOG(ERROR, "a log cannot go on, output is dropped", failure.message);
+      }
     }
-    use(kj::mv(opened));
   }
   positionFile.store(position);
   start();
-  co_return nullptr;
+  // What the spools hold already.
+  work.notify();
+}
+
+// Takes away what was written and not committed. Another file: it was rotated, and what the stored
+// offset speaks of is complete elsewhere.
+void ContainerLog::cutBack(Opened& opened) {
+  bool same = opened.device == position.logDevice && opened.inode == position.logInode;
+  if (!same || opened.size <= position.logOffset) return;
+  KJ_SYSCALL(ftruncate(opened.file->fd, position.logOffset), path);
+  opened.size = position.logOffset;
 }
 
 kj::Promise<kj::OneOf<ContainerLog::Opened, FailureValue>> ContainerLog::openFile() {

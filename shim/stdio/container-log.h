@@ -31,8 +31,8 @@ class ContainerLog final {
   kj::Promise<kj::Maybe<FailureValue>> open();
 
   // The same for a successor: cuts the log back to the stored position if it is still the same
-  // file.
-  kj::Promise<kj::Maybe<FailureValue>> resume(LogPosition position);
+  // file. When it cannot be opened output is dropped, and counted, until a reopen() succeeds.
+  kj::Promise<void> resume(LogPosition position);
 
   // Says that a spool got more bytes.
   void notify();
@@ -74,6 +74,7 @@ class ContainerLog final {
   Stream& at(LogStream stream);
   kj::Promise<kj::OneOf<Opened, FailureValue>> openFile();
   kj::Promise<int> makeParents();
+  void cutBack(Opened& opened);
   void use(Opened opened);
   void start();
 

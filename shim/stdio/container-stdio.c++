@@ -42,6 +42,33 @@ ContainerStdio::ContainerStdio(kj::UnixEventPort& port, kj::Timer& timer, LogDis
                                options.logPath, options.logMaxLineBytes, out, errSpool);
 }
 
+kj::Own<ContainerStdio> ContainerStdio::takeOver(kj::UnixEventPort& port, kj::Timer& timer,
+                                                 LogDisk& disk, int dirFd, Options options) {
+  auto positionFile = LogPositionFile::open(dirFd, LOG_POSITION);
+  auto position = KJ_REQUIRE_NONNULL(positionFile.load(), "the log's position is not understood");
+  Left left{Spool::open(dirFd, OUT_SPOOL, position.spooled[0]), nullptr, kj::mv(positionFile),
+            position};
+  if (!options.terminal) left.err = Spool::open(dirFd, ERR_SPOOL, position.spooled[1]);
+  return kj::heap<ContainerStdio>(port, timer, disk, dirFd, options, kj::mv(left));
+}
+
+ContainerStdio::ContainerStdio(kj::UnixEventPort& port, kj::Timer& timer, LogDisk& disk, int dirFd,
+                               Options options, Left left)
+    : port(port),
+      timer(timer),
+      dirFd(dirFd),
+      wantsInput(options.wantsInput),
+      terminal(options.terminal),
+      inputOnce(options.inputOnce),
+      out(kj::mv(left.out)),
+      err(kj::mv(left.err)),
+      left(left.position) {
+  kj::Maybe<Spool&> errSpool;
+  KJ_IF_MAYBE (spool, err) errSpool = *spool;
+  log = kj::heap<ContainerLog>(disk, timer, kj::mv(left.positionFile), options.logPath,
+                               options.logMaxLineBytes, out, errSpool);
+}
+
 ContainerStdio::~ContainerStdio() noexcept(false) {}
 
 ContainerStdio::Ends ContainerStdio::openContainerEnds() {
@@ -68,23 +95,46 @@ void ContainerStdio::giveTo(uid_t uid, gid_t gid) {
 kj::Promise<kj::Maybe<FailureValue>> ContainerStdio::start(kj::AutoCloseFd ptyMaster) {
   auto failure = co_await log->open();
   if (failure != nullptr) co_return kj::mv(failure);
+  started = true;
   if (terminal) {
     setNonBlocking(ptyMaster);
-    outReader = kj::heap<OutputReader>(port, timer, kj::mv(ptyMaster), OutputReader::Source::PTY,
-                                       out, *log, LogStream::OUT);
+    outReader = read(kj::mv(ptyMaster), LogStream::OUT);
   } else {
-    outReader = kj::heap<OutputReader>(port, timer, openReader(dirFd, OUT_FIFO),
-                                       OutputReader::Source::FIFO, out, *log, LogStream::OUT);
-    errReader =
-        kj::heap<OutputReader>(port, timer, openReader(dirFd, ERR_FIFO), OutputReader::Source::FIFO,
-                               KJ_ASSERT_NONNULL(err), *log, LogStream::ERR);
+    outReader = read(openReader(dirFd, OUT_FIFO), LogStream::OUT);
+    errReader = read(openReader(dirFd, ERR_FIFO), LogStream::ERR);
   }
   co_return nullptr;
 }
 
+kj::Own<OutputReader> ContainerStdio::read(kj::AutoCloseFd fd, LogStream stream) {
+  auto source = terminal ? OutputReader::Source::PTY : OutputReader::Source::FIFO;
+  auto& spool = stream == LogStream::OUT ? out : KJ_ASSERT_NONNULL(err);
+  return kj::heap<OutputReader>(port, timer, kj::mv(fd), source, spool, *log, stream);
+}
+
+kj::Promise<void> ContainerStdio::resume(Inherited inherited) {
+  co_await log->resume(left);
+  started = true;
+  if (terminal) {
+    if (inherited.pty.get() >= 0) {
+      outReader = read(kj::mv(inherited.pty), LogStream::OUT);
+    } else {
+      log->endOfInput(LogStream::OUT);
+    }
+    co_return;
+  }
+  if (inherited.out.get() < 0) inherited.out = openReader(dirFd, OUT_FIFO);
+  if (inherited.err.get() < 0) inherited.err = openReader(dirFd, ERR_FIFO);
+  outReader = read(kj::mv(inherited.out), LogStream::OUT);
+  errReader = read(kj::mv(inherited.err), LogStream::ERR);
+  if (!wantsInput) co_return;
+  input = kj::mv(inherited.in);
+  if (input.get() < 0 && !inputOnce) input = tryOpenWriter(dirFd, IN_FIFO);
+}
+
 kj::Promise<void> ContainerStdio::finish() {
   input = nullptr;
-  if (outReader == nullptr) co_return;  // never started
+  if (!started) co_return;
   KJ_IF_MAYBE (reader, outReader) (*reader)->drain();
   KJ_IF_MAYBE (reader, errReader) (*reader)->drain();
   co_await log->whenFinished();

@@ -41,6 +41,19 @@ class ContainerStdio final {
   };
   Ends openContainerEnds();
 
+  // What a successor gets from whoever held duplicates (duplicateDescriptors()); what is missing is
+  // null.
+  struct Inherited {
+    kj::AutoCloseFd in, out, err, pty;
+  };
+  // For a successor of the one that made the files: goes on with streams and log where that one
+  // stopped. Throws if the files are not there, or not understood. What is missing of the
+  // descriptors is opened again, if it can be: not a terminal, whose output has ended without it,
+  // and not the input of an inputOnce.
+  static kj::Own<ContainerStdio> takeOver(kj::UnixEventPort& port, kj::Timer& timer, LogDisk& disk,
+                                          int dirFd, Options options);
+  kj::Promise<void> resume(Inherited inherited);
+
   // Makes the container's user the owner of the FIFOs. Not for a terminal.
   void giveTo(uid_t uid, gid_t gid);
 
@@ -94,7 +107,19 @@ class ContainerStdio final {
   // Removes what the constructor made.
   static void removeFiles(int dirFd);
 
+  // For takeOver().
+  struct Left {
+    Spool out;
+    kj::Maybe<Spool> err;
+    LogPositionFile positionFile;
+    LogPosition position;
+  };
+  ContainerStdio(kj::UnixEventPort& port, kj::Timer& timer, LogDisk& disk, int dirFd,
+                 Options options, Left left);
+
  private:
+  kj::Own<OutputReader> read(kj::AutoCloseFd fd, LogStream stream);
+
   kj::UnixEventPort& port;
   kj::Timer& timer;
   int dirFd;
@@ -103,6 +128,8 @@ class ContainerStdio final {
   bool inputOnce;
   Spool out;
   kj::Maybe<Spool> err;
+  LogPosition left;  // by a predecessor
+  bool started = false;
   kj::Own<ContainerLog> log;
   kj::AutoCloseFd input;
   kj::Maybe<kj::Own<OutputReader>> outReader;

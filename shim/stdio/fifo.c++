@@ -52,4 +52,16 @@ kj::AutoCloseFd openWriter(int dirFd, kj::StringPtr name) {
   return openAt(dirFd, name, O_WRONLY | O_NONBLOCK);
 }
 
+kj::AutoCloseFd tryOpenWriter(int dirFd, kj::StringPtr name) {
+  int fd;
+  KJ_SYSCALL_HANDLE_ERRORS(
+      fd = openat(dirFd, name.cStr(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)) {
+    case ENXIO:
+      return nullptr;
+    default:
+      KJ_FAIL_SYSCALL("openat", error, name);
+  }
+  return kj::AutoCloseFd(fd);
+}
+
 }  // namespace belay::shim

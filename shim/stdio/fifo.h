@@ -29,4 +29,7 @@ kj::AutoCloseFd openReader(int dirFd, kj::StringPtr name);
 // Our end of the input: write-only, non-blocking. The container's end must be open.
 kj::AutoCloseFd openWriter(int dirFd, kj::StringPtr name);
 
+// The same; null when the container's end is closed.
+kj::AutoCloseFd tryOpenWriter(int dirFd, kj::StringPtr name);
+
 }  // namespace belay::shim

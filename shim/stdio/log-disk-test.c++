@@ -53,6 +53,20 @@ class LogDiskTest : public ::testing::TestWithParam<Kind> {
   kj::Own<LogDisk> disk;
 };
 
+TEST_P(LogDiskTest, NothingIsUnderWayWhileItIsHeld) {
+  auto file = openFile("log");
+  auto first = disk->write(kj::addRef(*file), bytes("one "), 0);
+  disk->hold().wait(io.waitScope);
+  EXPECT_EQ(folder.read("log"), "one ");
+  auto second = disk->write(kj::addRef(*file), bytes("two "), 0);
+  // By plain calls nothing is under way at any time.
+  EXPECT_EQ(second.poll(io.waitScope), GetParam() == Kind::PLAIN);
+  if (GetParam() == Kind::URING) EXPECT_EQ(folder.read("log"), "one ");
+  disk->release();
+  EXPECT_EQ(second.wait(io.waitScope).result, 4);
+  EXPECT_EQ(folder.read("log"), "one two ");
+}
+
 TEST_P(LogDiskTest, WritesAtTheEndAndGivesTheBufferBack) {
   auto file = openFile("log");
   auto first = disk->write(kj::addRef(*file), bytes("xxone "), 2).wait(io.waitScope);

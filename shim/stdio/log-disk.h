@@ -40,6 +40,13 @@ class LogDisk {
   // end.
   virtual kj::Promise<Written> write(kj::Own<DiskFile> file, kj::Vector<kj::byte> data,
                                      size_t from) = 0;
+
+  // Resolves once no operation is under way; what is asked for from now on waits until release().
+  // An execve(2) with an operation under way could hang with the disk. One holder at a time, who
+  // calls release() also when the promise was dropped. Without effect where every operation has
+  // ended when its call returns.
+  virtual kj::Promise<void> hold() { return kj::READY_NOW; }
+  virtual void release() {}
 };
 
 // By io_uring, or by plain system calls where the kernel has none or forbids it.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shim/stdio/log-disk.h"
+#include "shim/stdio/wakeup.h"
 
 namespace belay::shim {
 namespace {
@@ -53,6 +54,7 @@ class UringLogDisk final : public LogDisk, private kj::TaskSet::ErrorHandler {
 
   kj::Promise<kj::OneOf<kj::AutoCloseFd, int>> open(kj::String path, int flags,
                                                     mode_t mode) override {
+    if (held != nullptr) co_await whenNotHeld();
     auto& entry = nextEntry();
     io_uring_prep_openat(&entry, AT_FDCWD, path.cStr(), flags, mode);
     auto completion = co_await submit(entry, {.path = kj::mv(path), .opensFile = true});
@@ -66,6 +68,7 @@ class UringLogDisk final : public LogDisk, private kj::TaskSet::ErrorHandler {
   }
 
   kj::Promise<int> makeDirectory(kj::String path, mode_t mode) override {
+    if (held != nullptr) co_await whenNotHeld();
     auto& entry = nextEntry();
     io_uring_prep_mkdirat(&entry, AT_FDCWD, path.cStr(), mode);
     auto completion = co_await submit(entry, {.path = kj::mv(path)});
@@ -74,13 +77,41 @@ class UringLogDisk final : public LogDisk, private kj::TaskSet::ErrorHandler {
 
   kj::Promise<Written> write(kj::Own<DiskFile> file, kj::Vector<kj::byte> data,
                              size_t from) override {
+    if (held != nullptr) co_await whenNotHeld();
     auto& entry = nextEntry();
     io_uring_prep_write(&entry, file->fd, data.begin() + from, data.size() - from, -1);
     auto completion = co_await submit(entry, {.file = kj::mv(file), .data = kj::mv(data)});
     co_return Written{kj::mv(completion.data), completion.result};
   }
 
+  kj::Promise<void> hold() override {
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    held.emplace(Hold{kj::mv(paf.fulfiller), paf.promise.fork()});
+    while (underWay.size() > 0)
+      co_await completed.wait();
+  }
+
+  void release() override {
+    KJ_IF_MAYBE (hold, held) hold->fulfiller->fulfill();
+    held = nullptr;
+  }
+
  private:
+  struct Hold {
+    kj::Own<kj::PromiseFulfiller<void>> fulfiller;
+    kj::ForkedPromise<void> ended;
+  };
+
+  kj::Promise<void> whenNotHeld() {
+    for (;;) {
+      KJ_IF_MAYBE (hold, held) {
+        co_await hold->ended.addBranch();
+      } else {
+        co_return;
+      }
+    }
+  }
+
   struct io_uring_sqe& nextEntry() {
     auto entry = io_uring_get_sqe(&ring);
     KJ_REQUIRE(entry != nullptr, "every entry is submitted at once, so one is always free");
@@ -122,6 +153,7 @@ class UringLogDisk final : public LogDisk, private kj::TaskSet::ErrorHandler {
   void complete(uint64_t id, int result) {
     auto operation = kj::mv(KJ_REQUIRE_NONNULL(underWay.find(id), "unknown completion", id));
     underWay.erase(id);
+    completed.notify();
     if (operation->opensFile && result >= 0 && !operation->done->isWaiting()) {
       kj::AutoCloseFd unwanted(result);
       return;
@@ -140,6 +172,8 @@ class UringLogDisk final : public LogDisk, private kj::TaskSet::ErrorHandler {
   kj::UnixEventPort::FdObserver observer;
   kj::HashMap<uint64_t, kj::Own<Operation>> underWay;
   uint64_t nextId = 0;
+  kj::Maybe<Hold> held;
+  Wakeup completed;
   kj::TaskSet tasks;
 };
 

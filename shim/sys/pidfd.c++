@@ -5,13 +5,31 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstring>
 
 namespace belay::sys {
+namespace {
+
+// Of linux/pidfd.h, which is newer than the libraries this is built with. The first version of the
+// struct has 64 bytes, and the size is part of the ioctl's number.
+struct PidfdInfo {
+  uint64_t mask;
+  uint64_t cgroupId;
+  uint32_t pid, tgid, ppid;
+  uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+  int32_t exitCode;
+};
+static_assert(sizeof(PidfdInfo) == 64);
+constexpr unsigned long GET_INFO = _IOWR(0xFF, 11, PidfdInfo);
+constexpr uint64_t INFO_EXIT = 1 << 3;
+
+}  // namespace
 
 int sendSignal(int pidfd, int signal) {
   return syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0);
@@ -24,6 +42,18 @@ int waitFor(int pidfd, siginfo_t& info, int options) {
 
 int descriptorOf(int pidfd, int fd) {
   return syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+}
+
+int exitOf(int pidfd, int& waitStatus) {
+  PidfdInfo info{};
+  info.mask = INFO_EXIT;
+  if (ioctl(pidfd, GET_INFO, &info) < 0) return -1;
+  if (!(info.mask & INFO_EXIT)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  waitStatus = info.exitCode;
+  return 0;
 }
 
 pid_t pidOf(int pidfd) {
