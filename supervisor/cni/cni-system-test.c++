@@ -7,6 +7,7 @@
 #include <kj/debug.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -17,6 +18,7 @@
 #include <sstream>
 
 #include "supervisor/cni/cni.h"
+#include "supervisor/cni/host-local-leases.h"
 #include "supervisor/spec/expect-failure.h"
 
 namespace belay::supervisor {
@@ -144,6 +146,27 @@ TEST_F(CniSystem, AddressIsFreedWithTheNamespaceGone) {
   ASSERT_EQ(umount2(netns.cStr(), MNT_DETACH), 0);
   cni->del(attachment).wait(io.waitScope);
   EXPECT_FALSE(leased(ip));
+}
+
+// A power cut left the file and not what is in it: DEL cannot know whose it is.
+TEST_F(CniSystem, AddressThatLostItsOwnerIsFreedUnlessItIsBeingGiven) {
+  auto attachment = cni->add(cni->prepare("pod-4", pod, netns)).wait(io.waitScope);
+  auto ip = kj::str(attachment.get().getIps()[0]);
+  auto leases = kj::str(folder, "/leases/belay-test/");
+  std::ofstream(kj::str(leases, "10.213.7.200").cStr()) << "pod-5\r\neth0";
+  ASSERT_EQ(truncate(kj::str(leases, ip).cStr(), 0), 0);
+  ASSERT_EQ(umount2(netns.cStr(), MNT_DETACH), 0);
+
+  auto list = parseNetworkList(attachment.get().getConflist());
+  {
+    kj::AutoCloseFd lock(open(kj::str(leases, "lock").cStr(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(flock(lock, LOCK_EX), 0);
+    EXPECT_EQ(freeNamelessLeases(list), 0);
+  }
+  EXPECT_TRUE(leased(ip));
+  cni->del(attachment).wait(io.waitScope);
+  EXPECT_FALSE(leased(ip));
+  EXPECT_TRUE(leased("10.213.7.200"));
 }
 
 TEST_F(CniSystem, AddThatFailsHalfWayIsUndoneByDel) {

@@ -14,6 +14,7 @@
 #include "snapshot/failure.h"
 #include "supervisor/cni/attachment-marks.h"
 #include "supervisor/cni/capability-args.h"
+#include "supervisor/cni/host-local-leases.h"
 #include "supervisor/cni/network-list.h"
 #include "supervisor/cni/plugin.h"
 #include "supervisor/cni/result.h"
@@ -103,6 +104,16 @@ void requirePlugins(const NetworkList& list, kj::ArrayPtr<const kj::String> binD
 bool isNamespace(kj::StringPtr path) {
   struct statfs info;
   return statfs(path.cStr(), &info) == 0 && info.f_type == NSFS_MAGIC;
+}
+
+// After a power cut. What it did is no failure of the DEL that found the namespace gone.
+void freeWhatNoDelCan(const NetworkList& list) {
+  int freed = 0;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&] { freed = freeNamelessLeases(list); })) {
+    KJ_LOG(WARNING, "addresses without an owner could not be looked for", list.name,
+           exception->getDescription());
+  }
+  if (freed > 0) KJ_LOG(WARNING, "addresses were taken by nobody and are free", list.name, freed);
 }
 
 // belayd's own environment, for PATH and proxies, but not what systemd and CNI callers say in it.
@@ -268,6 +279,7 @@ kj::Promise<void> Cni::del(Owned<NetworkAttachment> attachment) {
     }
   }
   if (failures.empty()) {
+    if (!isNamespace(record.getNetnsPath())) freeWhatNoDelCan(list);
     impl->marks.remove(argument(record, CONTAINER_ID));
     co_return;
   }
