@@ -184,14 +184,24 @@ void Reconciler::sweep(kj::ArrayPtr<const Owned<ContainerRecord>> homeless) {
     log(LogLevel::WARNING, "a pod's folder belongs to no record; it is swept", "pod", id);
     tasks.add(teardown.sweepFolder(kj::mv(id)));
   }
-  for (auto& id : parts.cni.attached()) {
-    if (parts.inventory.knowsPod(id)) continue;
-    log(LogLevel::WARNING, "a pod that no record knows was attached to a network; it is released",
-        "pod", id);
-    tasks.add(parts.cni.release(id));
-  }
+  releaseForgottenNetworks();
   for (auto& snapshot : parts.snapshotter.list()) {
     if (!parts.inventory.knowsContainer(snapshot.key)) parts.snapshotter.remove(snapshot.key);
+  }
+}
+
+// A power cut may take a pod's record and leave what plug-ins wrote, or take back what they removed
+// after the record said so. Other pods are released when they are stopped.
+void Reconciler::releaseForgottenNetworks() {
+  kj::HashSet<kj::String> recorded;
+  for (auto& pod : parts.inventory.allPods()) {
+    if (pod->get().getNetwork().getAdded()) recorded.insert(kj::str(pod->id()));
+  }
+  for (auto& id : parts.cni.attached()) {
+    if (recorded.contains(id)) continue;
+    log(LogLevel::WARNING, "a pod is attached to a network, and no record says so; it is released",
+        "pod", id);
+    tasks.add(parts.cni.release(id));
   }
 }
 

@@ -40,6 +40,7 @@ class Reconciler : private kj::TaskSet::ErrorHandler {
   void shimDied(Pod& pod);
   void finish(Pod& pod);
   void sweep(kj::ArrayPtr<const Owned<ContainerRecord>> homeless);
+  void releaseForgottenNetworks();
   void taskFailed(kj::Exception&& exception) override;
 };
 

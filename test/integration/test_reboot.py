@@ -78,6 +78,22 @@ class RebootTest(Case):
         self.assertEqual([], os.listdir(env.daemon.root / "overlay/snapshots"))
         self.assertEqual([], os.listdir(env.daemon.root / "attachments"))
 
+    def test_an_address_that_came_back_after_its_release_is_released_again(self):
+        env = self.env
+        pod, _, _ = self.running()
+        # Names that were removed shortly before a power cut are there again; the record is newer.
+        mark = env.daemon.root / "attachments" / pod
+        back = [(env.ipam / env.bridge / name) for name in env.leases() - self.leases]
+        back = [(path, path.read_bytes()) for path in back + [mark]]
+        env.cri.runtime.StopPodSandbox(pod_sandbox_id=pod)
+        for path, content in back:
+            self.assertFalse(path.exists())
+            path.write_bytes(content)
+        self.power_off()
+        env.daemon.start()
+        waiting.until(lambda: env.leases() == self.leases and not mark.exists(), "the pod's address is free")
+        env.remove_pod(pod)
+
     def test_content_that_no_record_names_is_not_taken_for_whole(self):
         env = self.env
         self.power_off()
