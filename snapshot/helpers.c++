@@ -109,8 +109,14 @@ void requirePipeline(kj::ArrayPtr<const kj::StringPtr> modes,
 
 }  // namespace
 
-Helpers::Helpers(Children& children, kj::LowLevelAsyncIoProvider& io, kj::StringPtr program)
-    : children(children), io(io), program(kj::str(program)) {}
+Helpers::Helpers(Children& children, kj::LowLevelAsyncIoProvider& io, kj::StringPtr program,
+                 kj::Maybe<HelperPlace&> place)
+    : children(children), io(io), program(kj::str(program)), place(place) {}
+
+kj::Promise<void> Helpers::whenFree() {
+  KJ_IF_MAYBE (home, place) return home->whenFree();
+  return kj::READY_NOW;
+}
 
 kj::Own<Child> Helpers::start(kj::ArrayPtr<const kj::StringPtr> arguments,
                               kj::ArrayPtr<const Command::Descriptor> descriptors) {
@@ -125,6 +131,7 @@ kj::Own<Child> Helpers::start(kj::ArrayPtr<const kj::StringPtr> arguments,
   command.descriptors.addAll(descriptors);
   command.deathSignal = SIGKILL;
   command.oomScoreAdj = OOM_SCORE_ADJ;
+  KJ_IF_MAYBE (home, place) home->receive(command);
   return children.spawn(command, Child::OnDrop::KILL);
 }
 

@@ -8,6 +8,7 @@
 
 #include "snapshot/digest.h"
 #include "snapshot/sys/child.h"
+#include "snapshot/sys/helper-place.h"
 
 namespace belay::snapshot {
 
@@ -19,8 +20,13 @@ struct Usage {
 
 class Helpers {
  public:
-  // `program` is the path of belay-pull. The others outlive this object.
-  Helpers(Children& children, kj::LowLevelAsyncIoProvider& io, kj::StringPtr program);
+  // `program` is the path of belay-pull. The others outlive this object. Helpers live in `place`,
+  // if it is given.
+  Helpers(Children& children, kj::LowLevelAsyncIoProvider& io, kj::StringPtr program,
+          kj::Maybe<HelperPlace&> place = nullptr);
+
+  // See HelperPlace: a pull waits for it.
+  kj::Promise<void> whenFree();
 
   struct Outcome {
     ExitStatus status;
@@ -74,6 +80,7 @@ class Helpers {
   Children& children;
   kj::LowLevelAsyncIoProvider& io;
   kj::String program;
+  kj::Maybe<HelperPlace&> place;
 
   kj::Promise<kj::String> runOnFolder(kj::StringPtr mode, int folder);
 };

@@ -54,6 +54,7 @@ Puller::Puller(Store& store, Helpers& helpers, PullerOptions options)
 Puller::~Puller() noexcept(false) = default;
 
 kj::Promise<kj::Own<PulledImage>> Puller::pull(kj::String text, RegistryCredentials credentials) {
+  co_await helpers.whenFree();
   auto reference = Reference::parse(text);
   auto message = newRequest(options);
   auto request = message->getRoot<PullRequest>();
@@ -72,6 +73,7 @@ kj::Promise<kj::Own<PulledImage>> Puller::pull(kj::String text, RegistryCredenti
 
 kj::Promise<kj::Own<PulledImage>> Puller::importArchive(kj::AutoCloseFd archive,
                                                         kj::String wanted) {
+  co_await helpers.whenFree();
   auto message = newRequest(options);
   message->getRoot<PullRequest>().setArchiveTag(wanted);
   auto session = kj::refcounted<IngestServer>(store, helpers, downloads, unpacker, kj::mv(message),

@@ -63,6 +63,17 @@ void makeFolder(int parent, kj::StringPtr path) {
   }
 }
 
+// Of v1: a new cpuset has no CPUs and takes no process.
+bool isClosedToProcesses(int hierarchy) {
+  return faccessat(hierarchy, "cpuset.cpus", F_OK, 0) == 0;
+}
+
+kj::AutoCloseFd openTasks(int hierarchy, kj::StringPtr path) {
+  int fd;
+  KJ_SYSCALL(fd = openat(hierarchy, kj::str(path, "/tasks").cStr(), O_WRONLY | O_CLOEXEC), path);
+  return kj::AutoCloseFd(fd);
+}
+
 template <typename Each>
 void forEachChild(int folder, Each&& each) {
   int copy;
@@ -187,15 +198,11 @@ Cgroups::Cgroups(kj::StringPtr root) : root(kj::str(root)) {
 kj::Vector<kj::AutoCloseFd> Cgroups::makeHomeOfAll(kj::StringPtr path) {
   kj::Vector<kj::AutoCloseFd> result;
   for (auto& hierarchy : hierarchies) {
-    // A new cpuset has no CPUs and takes no process; who lives here may share belayd's. Nor may a
-    // folder stay there whose children would inherit nothing.
-    if (faccessat(hierarchy.folder, "cpuset.cpus", F_OK, 0) == 0 && !hierarchy.unified) continue;
+    // Who lives here may share belayd's CPUs. Nor may a folder stay there whose children would
+    // inherit nothing.
+    if (!hierarchy.unified && isClosedToProcesses(hierarchy.folder)) continue;
     makeFolder(hierarchy.folder, path);
-    if (hierarchy.unified) continue;
-    int tasks;
-    KJ_SYSCALL(tasks =
-                   openat(hierarchy.folder, kj::str(path, "/tasks").cStr(), O_WRONLY | O_CLOEXEC));
-    result.add(tasks);
+    if (!hierarchy.unified) result.add(openTasks(hierarchy.folder, path));
   }
   return result;
 }
@@ -228,6 +235,26 @@ Cgroups::Home Cgroups::sessionsHome() {
   return {sessionTasks, unifiedFolder(kj::str(root, "/sessions"))};
 }
 
+Cgroups::Mark Cgroups::makeMark(kj::StringPtr path) {
+  if (unified() != nullptr) return {nullptr, unifiedFolder(path)};
+  for (auto& hierarchy : hierarchies) {
+    if (isClosedToProcesses(hierarchy.folder)) continue;
+    makeFolder(hierarchy.folder, path);
+    return {openTasks(hierarchy.folder, path), nullptr};
+  }
+  fail(Code::FAILED_PRECONDITION, "no cgroup hierarchy but cpuset is mounted");
+}
+
+kj::Vector<kj::String> Cgroups::childrenOf(kj::StringPtr path) const {
+  kj::Vector<kj::String> names;
+  for (auto& hierarchy : hierarchies) {
+    KJ_IF_MAYBE (folder, openFolder(hierarchy.folder, relative(path))) {
+      forEachChild(*folder, [&](kj::StringPtr name) { names.add(kj::str(name)); });
+    }
+  }
+  return names;
+}
+
 kj::Promise<void> Cgroups::removeHome(kj::StringPtr podId, kj::Timer& timer) {
   return destroy(homeOf(podId), timer);
 }
@@ -243,6 +270,16 @@ bool Cgroups::exists(kj::StringPtr path) const {
 
 bool Cgroups::areUnifiedAlone() const {
   return hierarchies.size() == 1 && hierarchies[0].unified;
+}
+
+kj::Vector<pid_t> Cgroups::processesIn(kj::StringPtr path) const {
+  kj::Vector<pid_t> pids;
+  for (auto& hierarchy : hierarchies) {
+    KJ_IF_MAYBE (folder, openFolder(hierarchy.folder, relative(path))) {
+      addProcesses(*folder, pids);
+    }
+  }
+  return pids;
 }
 
 bool Cgroups::hasProcess(kj::StringPtr path) const {
@@ -311,6 +348,14 @@ kj::Promise<void> Cgroups::killAll(kj::String path, kj::Timer& timer, kj::Durati
     auto left = killOnce(path);
     if (left.size() == 0) co_return;
     if (timer.now() >= deadline) failToDestroy(path, left, limit);
+    co_await timer.afterDelay(LOOK_AGAIN);
+  }
+}
+
+kj::Promise<void> Cgroups::whenGone(kj::String path, kj::Timer& timer, kj::Duration limit) {
+  auto deadline = timer.now() + limit;
+  while (exists(path)) {
+    if (timer.now() >= deadline) failToDestroy(path, processesIn(path), limit);
     co_await timer.afterDelay(LOOK_AGAIN);
   }
 }

@@ -31,6 +31,17 @@ class Cgroups {
   // The same for streaming sessions: /ROOT/sessions in every hierarchy, one for all of them.
   Home sessionsHome();
 
+  // A cgroup in one hierarchy alone, by which it is known who has joined it: v2's, or where there
+  // is none a v1 hierarchy's.
+  struct Mark {
+    kj::AutoCloseFd tasks;   // as those of a home
+    kj::AutoCloseFd folder;  // one of both is null
+  };
+  Mark makeMark(kj::StringPtr path);
+
+  // Names of the cgroups directly below `path`, in any hierarchy. None if it is absent.
+  kj::Vector<kj::String> childrenOf(kj::StringPtr path) const;
+
   // Kills what is left of a shim and its helpers, and takes its home away. Absent is fine.
   kj::Promise<void> removeHome(kj::StringPtr podId, kj::Timer& timer);
 
@@ -41,6 +52,10 @@ class Cgroups {
 
   // The same without the removal: for a cgroup whose owner takes it away when it is empty.
   kj::Promise<void> killAll(kj::String path, kj::Timer& timer, kj::Duration limit = LIMIT);
+
+  // Resolves when no hierarchy has it any more, for it is another one's to remove. Throws as
+  // destroy() does.
+  kj::Promise<void> whenGone(kj::String path, kj::Timer& timer, kj::Duration limit = LIMIT);
 
   // Whether any hierarchy has it.
   bool exists(kj::StringPtr path) const;
@@ -72,6 +87,7 @@ class Cgroups {
   kj::Vector<kj::AutoCloseFd> shimTasks;
   kj::Vector<kj::AutoCloseFd> sessionTasks;
 
+  kj::Vector<pid_t> processesIn(kj::StringPtr path) const;
   kj::Vector<pid_t> killOnce(kj::StringPtr path);
   bool tryRemove(kj::StringPtr path);
   kj::Vector<kj::AutoCloseFd> makeHomeOfAll(kj::StringPtr path);

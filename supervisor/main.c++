@@ -25,6 +25,7 @@
 #include "supervisor/acceptor.h"
 #include "supervisor/admin-server.h"
 #include "supervisor/config/command-line.h"
+#include "supervisor/helper-home.h"
 #include "supervisor/listening-sockets.h"
 #include "supervisor/log.h"
 #include "supervisor/runtime-impl.h"
@@ -43,6 +44,9 @@ using snapshot::fail;
 // How long calls in progress may go on after SIGTERM, while nobody serves new ones. What is not
 // done by then is found half-made by the next belayd, and finished or undone there.
 constexpr kj::Duration DRAIN_LIMIT = 3 * kj::SECONDS;
+
+// For the helpers of a killed belayd to die. It takes milliseconds, if anything is left at all.
+constexpr kj::Duration SWEEP_LIMIT = 2 * kj::SECONDS;
 
 constexpr mode_t CRI_SOCKET_MODE = 0660;
 constexpr mode_t ADMIN_SOCKET_MODE = 0600;
@@ -102,17 +106,44 @@ void logCall(const criapi::grpc::CallReport& report) {
       report.message);
 }
 
+// Cgroups of what belayd starts.
+struct Homes {
+  Homes(const Config& config, kj::Timer& timer)
+      : cgroups(config.cgroupRoot),
+        plugins(cgroups, kj::str(config.cgroupRoot, "/cni"), timer),
+        pullers(cgroups, kj::str(config.cgroupRoot, "/pull"), timer) {}
+
+  Cgroups cgroups;
+  HelperHome plugins;
+  HelperHome pullers;
+
+  // Before the store is looked at. What hangs in the kernel holds up only what needs it to be gone.
+  kj::Promise<void> sweep(kj::Timer& timer) {
+    auto free = plugins.whenFree().then([this] { return pullers.whenFree(); });
+    return free.exclusiveJoin(timer.afterDelay(SWEEP_LIMIT))
+        .catch_([](kj::Exception&& exception) {
+          log(LogLevel::ERROR, "a helper of a former belayd is still there", "reason",
+              snapshot::messageOf(exception));
+        })
+        .then([this] {
+          plugins.open();
+          pullers.open();
+        });
+  }
+};
+
 // Everything that lives as long as the daemon, in the order it is made.
 class Daemon {
  public:
-  // `given` came from the service manager.
-  Daemon(kj::AsyncIoContext& io, const Config& config, kj::Vector<GivenDescriptor> given)
+  // `given` came from the service manager. The rest outlives this object.
+  Daemon(kj::AsyncIoContext& io, const Config& config, Homes& homes,
+         kj::Vector<GivenDescriptor> given)
       : io(io),
         config(config),
         timer(io.provider->getTimer()),
         sockets(takeListeningSockets(given, config)),
         children(io.unixEventPort),
-        helpers(children, *io.lowLevelProvider, config.pullPath),
+        helpers(children, *io.lowLevelProvider, config.pullPath, homes.pullers),
         database(config.root),
         store(kj::str(config.root, "/content"), helpers),
         snapshotter(
@@ -121,11 +152,11 @@ class Daemon {
         apparmor(AppArmor::ofThisKernel()),
         specs(specOptions(config)),
         seccomp(kj::StringPtr(seccompFolder = kj::str(config.root, "/seccomp"))),
-        cgroups(config.cgroupRoot),
+        cgroups(homes.cgroups),
         scopes(config.shimPath, children, cgroups, timer),
         folders(config.state),
         launcher(config.shimPath, children, cgroups),
-        cni(cniOptions(config), children, timer),
+        cni(cniOptions(config), children, timer, homes.plugins),
         inventory(database, held),
         operations(timer),
         parts{config,
@@ -213,7 +244,7 @@ class Daemon {
   SpecOptions specs;
   kj::String seccompFolder;
   SeccompFilters seccomp;
-  Cgroups cgroups;
+  Cgroups& cgroups;
   PodScopes scopes;
   PodFolders folders;
   ShimLauncher launcher;
@@ -305,7 +336,10 @@ void serve(const Config& config) {
   auto io = kj::setupAsyncIo();
   // A busy client must not keep the shims' news from being read.
   io.waitScope.setBusyPollInterval(100);
-  Daemon daemon(io, config, kj::mv(given));
+  auto& timer = io.provider->getTimer();
+  Homes homes(config, timer);
+  homes.sweep(timer).wait(io.waitScope);
+  Daemon daemon(io, config, homes, kj::mv(given));
   daemon.run(io.waitScope);
 }
 

@@ -137,6 +137,7 @@ struct Cni::Impl {
   CniOptions options;
   snapshot::Children& children;
   kj::Timer& timer;
+  kj::Maybe<snapshot::HelperPlace&> place;
 
   // Position `index` of the list, with what the runtime adds to it.
   Json inputFor(const NetworkList& list, size_t index, const Json& capabilities,
@@ -172,19 +173,21 @@ struct Cni::Impl {
 
   kj::Promise<kj::String> run(kj::StringPtr type, kj::StringPtr command, Json input,
                               kj::Array<kj::String> env) {
+    KJ_IF_MAYBE (home, place) co_await home->whenFree();
     KJ_IF_MAYBE (path, findPlugin(options.binDirs, type)) {
-      return runPlugin(
-          children, timer, options.pluginTimeout,
-          PluginCall{kj::mv(*path), kj::str(type), kj::str(command), dump(input), kj::mv(env)});
+      co_return co_await runPlugin(children, timer, options.pluginTimeout,
+                                   PluginCall{kj::mv(*path), kj::str(type), kj::str(command),
+                                              dump(input), kj::mv(env), place});
     }
     fail(Code::FAILED_PRECONDITION, "CNI ", command, ": the plug-in ", type, " is in none of ",
          kj::strArray(options.binDirs, ", "));
   }
 };
 
-Cni::Cni(CniOptions options, snapshot::Children& children, kj::Timer& timer)
-    : impl(kj::heap<Impl>(Impl{AttachmentMarks(options.marks), kj::mv(options), children, timer})) {
-}
+Cni::Cni(CniOptions options, snapshot::Children& children, kj::Timer& timer,
+         kj::Maybe<snapshot::HelperPlace&> place)
+    : impl(kj::heap<Impl>(
+          Impl{AttachmentMarks(options.marks), kj::mv(options), children, timer, place})) {}
 
 Cni::~Cni() noexcept(false) = default;
 

@@ -7,6 +7,7 @@
 #include <kj/timer.h>
 
 #include "snapshot/sys/child.h"
+#include "snapshot/sys/helper-place.h"
 #include "supervisor/model.capnp.h"
 #include "supervisor/owned.h"
 
@@ -29,8 +30,10 @@ struct NetworkReadiness {
 
 class Cni {
  public:
-  // `children` and `timer` outlive this object.
-  Cni(CniOptions options, snapshot::Children& children, kj::Timer& timer);
+  // Everything given by reference outlives this object. Plug-ins live in `place`, if it is given,
+  // and none is run before it is free.
+  Cni(CniOptions options, snapshot::Children& children, kj::Timer& timer,
+      kj::Maybe<snapshot::HelperPlace&> place = nullptr);
   ~Cni() noexcept(false);
   KJ_DISALLOW_COPY_AND_MOVE(Cni);
 

@@ -63,6 +63,7 @@ snapshot::Command commandOf(PluginCall& call) {
   command.group = snapshot::Command::Group::PROCESS_GROUP;
   command.deathSignal = SIGKILL;
   command.oomScoreAdj = 0;
+  KJ_IF_MAYBE (home, call.place) home->receive(command);
   return command;
 }
 

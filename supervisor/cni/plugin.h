@@ -5,7 +5,7 @@
 #include <kj/async.h>
 #include <kj/timer.h>
 
-#include "snapshot/sys/child.h"
+#include "snapshot/sys/helper-place.h"
 
 namespace belay::supervisor {
 
@@ -15,6 +15,7 @@ struct PluginCall {
   kj::String command;  // CNI_COMMAND
   kj::String input;
   kj::Array<kj::String> env;  // whole
+  kj::Maybe<snapshot::HelperPlace&> place;
 };
 
 // The plug-in's file below the first of the folders that has an executable file of this name;
@@ -24,8 +25,7 @@ kj::Maybe<kj::String> findPlugin(kj::ArrayPtr<const kj::String> folders, kj::Str
 // What the plug-in printed (1 MiB at most), once it has exited with 0. It is done when its process
 // is: a descendant that keeps its output open delays nothing. Throws what it said (result.h), or
 // DEADLINE_EXCEEDED at the time-out. Its process group is killed at the time-out and when the
-// promise is dropped; it dies with belayd, so that no ADD of a dead daemon meets the DEL of its
-// successor.
+// promise is dropped, and it dies with belayd; what it started and left is found by its place.
 kj::Promise<kj::String> runPlugin(snapshot::Children& children, kj::Timer& timer,
                                   kj::Duration timeout, PluginCall call);
 
