@@ -43,6 +43,15 @@ void writeRootfs(shim::Rootfs::Builder rootfs, const snapshot::RootfsMount& moun
     options.set(i, mount.options[i]);
 }
 
+// Resources may have been changed since by a call of its own.
+bool isSame(ContainerConfig::Reader present, ContainerConfig::Reader requested) {
+  auto without = [](ContainerConfig::Reader config) {
+    return Owned<ContainerConfig>(config).with(
+        [](ContainerConfig::Builder builder) { builder.disownResources(); });
+  };
+  return capnp::toAny(without(present).get()) == capnp::toAny(without(requested).get());
+}
+
 kj::Array<snapshot::Digest> chainIdsOf(snapshot::Image::Reader image) {
   return KJ_MAP(layer, image.getLayers()) {
     return snapshot::Digest::parse(layer.getChainId(), "chain id of the image's layer");
@@ -56,21 +65,32 @@ kj::Promise<kj::String> ContainerManager::create(kj::StringPtr podId,
   auto pod = parts.inventory.getPod(podId);
   auto name = kj::str("create-container ", pod->id(), ' ', config.get().getName(), " attempt ",
                       config.get().getAttempt());
-  return parts.operations.run(kj::mv(name), [this, pod = kj::mv(pod), config = kj::mv(config)](
-                                                Operation& operation) mutable {
-    return make(operation, kj::mv(pod), kj::mv(config));
-  });
+  auto request = config.bytes();
+  return parts.operations.run(kj::mv(name), request,
+                              [this, pod = kj::mv(pod), config](Operation& operation) mutable {
+                                return make(operation, kj::mv(pod), kj::mv(config));
+                              });
 }
 
 kj::Promise<kj::String> ContainerManager::make(Operation& operation, kj::Own<Pod> pod,
                                                Owned<ContainerConfig> config) {
   operation.enter("check the request");
   auto name = config.get().getName();
-  KJ_IF_MAYBE (present, parts.inventory.findContainerNamed(*pod, name, config.get().getAttempt())) {
-    if ((*present)->state() == ContainerView::State::CREATED) co_return kj::str((*present)->id());
-    fail(Code::ALREADY_EXISTS, "container ", (*present)->id(), " of pod ", pod->id(),
-         " has the name ", name, " and attempt ", config.get().getAttempt(),
-         " already: remove it, or count attempt up");
+  auto attemptNumber = config.get().getAttempt();
+  for (auto& present : parts.inventory.containersNamed(*pod, name, attemptNumber)) {
+    if (present->get().getCreating() || present->get().getRemoving()) {
+      operation.enter("wait until what is left of an earlier try is gone");
+      co_await operation.within(CREATE_LIMIT, discard(kj::mv(present)));
+      continue;
+    }
+    bool same = isSame(present->get().getConfig(), config.get());
+    if (same && present->state() == ContainerView::State::CREATED) {
+      co_return kj::str(present->id());
+    }
+    fail(Code::ALREADY_EXISTS, "container ", present->id(), " of pod ", pod->id(), " has the name ",
+         name, " and attempt ", attemptNumber,
+         same ? " already" : " already, and another configuration",
+         ": remove it, or count attempt up");
   }
   auto container = recordIntent(*pod, config.get());
   CO_FAILPOINT(parts.timer, "belayd.create-container/after-intent");
@@ -190,12 +210,19 @@ kj::Promise<void> ContainerManager::removeFromShim(Container& container) {
     co_await teardown.stopWithoutShim(container, SIGKILL, 0 * kj::SECONDS);
     co_return;
   }
-  auto shim = co_await container.pod().client();
+  auto shim = co_await orLate(parts.timer, SLACK, "the connection to the pod's shim",
+                              container.pod().client());
   auto lookup = shim.containerRequest();
   lookup.setId(container.id());
   auto found = co_await orLate(parts.timer, SLACK, "the shim's look-up of the container",
                                lookup.send().dropPipeline());
-  if (isNotFound(found.getOutcome())) co_return;
+  if (isNotFound(found.getOutcome())) {
+    // One whose creation was cut short is not found there while it is taken away, and a process
+    // that hangs in the kernel keeps its cgroup.
+    auto cgroup = container.get().getSpec().getCgroupPath();
+    if (cgroup.size() > 0) co_await parts.cgroups.whenGone(kj::str(cgroup), parts.timer, SLACK);
+    co_return;
+  }
   requireDone(found.getOutcome());
   auto answer = co_await orLate(parts.timer, SLACK, "the shim's removal of the container",
                                 found.getContainer().removeRequest().send().dropPipeline());
@@ -222,18 +249,21 @@ kj::Promise<kj::String> ContainerManager::takeTurnToStart(kj::Own<Container> con
   if (container->pod().stage() != PodStage::READY) {
     fail(Code::FAILED_PRECONDITION, "pod sandbox ", container->pod().id(), " is not ready");
   }
-  auto shim = co_await container->pod().client();
-  CO_FAILPOINT(parts.timer, "belayd.start-container/before-shim");
-  auto starting = callContainer(shim, container->id(), [](shim::Container::Client target) {
-    return target.startRequest().send();
-  });
-  auto answer = co_await operation.within(START_LIMIT, kj::mv(starting));
-  CO_FAILPOINT(parts.timer, "belayd.start-container/after-shim");
-  co_await learnState(*container, shim);
-  CO_FAILPOINT(parts.timer, "belayd.start-container/after-record");
-  requireDone(answer.getOutcome());
+  co_await operation.within(START_LIMIT, letGo(*container));
   log(LogLevel::INFO, "container is started", "container", container->id());
   co_return kj::String();
+}
+
+kj::Promise<void> ContainerManager::letGo(Container& container) {
+  auto shim = co_await container.pod().client();
+  CO_FAILPOINT(parts.timer, "belayd.start-container/before-shim");
+  auto answer = co_await callContainer(shim, container.id(), [](shim::Container::Client target) {
+    return target.startRequest().send();
+  });
+  CO_FAILPOINT(parts.timer, "belayd.start-container/after-shim");
+  co_await learnState(container, shim);
+  CO_FAILPOINT(parts.timer, "belayd.start-container/after-record");
+  requireDone(answer.getOutcome());
 }
 
 kj::Promise<void> ContainerManager::stop(kj::StringPtr id, kj::Duration grace) {
@@ -261,7 +291,7 @@ kj::Promise<kj::String> ContainerManager::carryOutStop(kj::Own<Container> contai
     co_await teardown.stopWithoutShim(*container, signal, grace);
     co_return kj::String();
   }
-  auto shim = co_await container->pod().client();
+  auto shim = co_await operation.within(grace + SLACK, container->pod().client());
   CO_FAILPOINT(parts.timer, "belayd.stop-container/before-shim");
   auto stopping = callContainer(shim, container->id(), [&](shim::Container::Client target) {
     auto request = target.stopRequest();

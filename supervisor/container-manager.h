@@ -16,9 +16,10 @@ class ContainerManager {
       : parts(parts), images(images), teardown(teardown) {}
   KJ_DISALLOW_COPY_AND_MOVE(ContainerManager);
 
-  // The id of a container whose process waits to be started. A request with name and attempt of one
-  // that is there and not started yet gets its id: it is a repetition. Once started, that name and
-  // attempt are ALREADY_EXISTS.
+  // The id of a container whose process waits to be started. A repetition (the same configuration)
+  // joins the first request's work, or gets the id of what it made unless that is started; what is
+  // left of one that failed, or that a killed belayd had half made, is undone first. Else its name
+  // and attempt are ALREADY_EXISTS.
   kj::Promise<kj::String> create(kj::StringPtr podId, Owned<ContainerConfig> config);
   kj::Promise<void> start(kj::StringPtr id);
   // Both are done at once for an unknown id, and for what is stopped or removed already.
@@ -57,6 +58,7 @@ class ContainerManager {
   kj::Promise<void> removeFromShim(Container& container);
 
   kj::Promise<kj::String> takeTurnToStart(kj::Own<Container> container, Operation& operation);
+  kj::Promise<void> letGo(Container& container);
   kj::Promise<void> learnState(Container& container, shim::Shim::Client shim);
   kj::Promise<kj::String> carryOutStop(kj::Own<Container> container, kj::Duration grace,
                                        Operation& operation);

@@ -65,10 +65,10 @@ TEST_F(InventoryTest, HidesPodsInTheMaking) {
   auto pod = addPod("abc1", PodStage::CREATING);
   EXPECT_TRUE(inventory.findPod("abc1") == nullptr);
   EXPECT_TRUE(inventory.findPod("abc") == nullptr);
-  EXPECT_TRUE(inventory.findPodNamed(pod->get().getConfig()) != nullptr);
+  EXPECT_EQ(1, inventory.podsNamed(pod->get().getConfig()).size());
   inventory.update(*pod, [](PodRecord::Builder record) { record.setStage(PodStage::REMOVING); });
   EXPECT_TRUE(inventory.findPod("abc1") != nullptr);
-  EXPECT_TRUE(inventory.findPodNamed(pod->get().getConfig()) == nullptr);
+  EXPECT_EQ(1, inventory.podsNamed(pod->get().getConfig()).size());
 }
 
 TEST_F(InventoryTest, RemovedIsGoneButForWhoHoldsIt) {
@@ -144,8 +144,8 @@ TEST_F(InventoryTest, LoadsWhatAnotherOneWrote) {
   EXPECT_STREQ("homeless", homeless[0].get().getId().cStr());
   auto container = successor.getContainer("c");
   EXPECT_STREQ("p", container->pod().id().cStr());
-  EXPECT_TRUE(successor.findContainerNamed(container->pod(), "main", 0) != nullptr);
-  EXPECT_TRUE(successor.findContainerNamed(container->pod(), "main", 1) == nullptr);
+  EXPECT_EQ(1, successor.containersNamed(container->pod(), "main", 0).size());
+  EXPECT_EQ(0, successor.containersNamed(container->pod(), "main", 1).size());
 }
 
 }  // namespace

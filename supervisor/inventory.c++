@@ -166,16 +166,16 @@ kj::Own<Pod> Inventory::getPod(kj::StringPtr id) {
   fail(Code::NOT_FOUND, "no pod sandbox has the id ", id);
 }
 
-kj::Maybe<kj::Own<Pod>> Inventory::findPodNamed(PodConfig::Reader config) {
+kj::Array<kj::Own<Pod>> Inventory::podsNamed(PodConfig::Reader config) {
+  kj::Vector<kj::Own<Pod>> found;
   for (auto& entry : pods) {
     auto other = entry.value->get().getConfig();
     if (other.getName() == config.getName() && other.getNamespace() == config.getNamespace() &&
-        other.getUid() == config.getUid() && other.getAttempt() == config.getAttempt() &&
-        entry.value->stage() != PodStage::REMOVING) {
-      return kj::addRef(*entry.value);
+        other.getUid() == config.getUid() && other.getAttempt() == config.getAttempt()) {
+      found.add(kj::addRef(*entry.value));
     }
   }
-  return nullptr;
+  return found.releaseAsArray();
 }
 
 kj::Array<kj::Own<Pod>> Inventory::allPods() {
@@ -208,16 +208,17 @@ kj::Own<Container> Inventory::getContainer(kj::StringPtr id) {
   fail(Code::NOT_FOUND, "no container has the id ", id);
 }
 
-kj::Maybe<kj::Own<Container>> Inventory::findContainerNamed(const Pod& pod, kj::StringPtr name,
-                                                            uint32_t attempt) {
+kj::Array<kj::Own<Container>> Inventory::containersNamed(const Pod& pod, kj::StringPtr name,
+                                                         uint32_t attempt) {
+  kj::Vector<kj::Own<Container>> found;
   for (auto& entry : containers) {
     auto record = entry.value->get();
     if (&entry.value->pod() == &pod && record.getConfig().getName() == name &&
-        record.getConfig().getAttempt() == attempt && !record.getRemoving()) {
-      return kj::addRef(*entry.value);
+        record.getConfig().getAttempt() == attempt) {
+      found.add(kj::addRef(*entry.value));
     }
   }
-  return nullptr;
+  return found.releaseAsArray();
 }
 
 kj::Array<kj::Own<Container>> Inventory::containersOf(const Pod& pod) {

@@ -117,8 +117,9 @@ class Inventory {
   kj::Maybe<kj::Own<Pod>> findPod(kj::StringPtr id);
   // Throws NOT_FOUND.
   kj::Own<Pod> getPod(kj::StringPtr id);
-  // The one with this metadata (name, namespace, uid, attempt), unless it is being removed.
-  kj::Maybe<kj::Own<Pod>> findPodNamed(PodConfig::Reader config);
+  // Those with this metadata (name, namespace, uid, attempt), in whatever stage: one, and others
+  // that are being made or removed.
+  kj::Array<kj::Own<Pod>> podsNamed(PodConfig::Reader config);
   kj::Array<kj::Own<Pod>> allPods();
   // It was removed; somebody only holds it still.
   bool isGone(const Pod& pod) { return pods.find(pod.id()) == nullptr; }
@@ -136,8 +137,9 @@ class Inventory {
 
   kj::Maybe<kj::Own<Container>> findContainer(kj::StringPtr id);
   kj::Own<Container> getContainer(kj::StringPtr id);
-  kj::Maybe<kj::Own<Container>> findContainerNamed(const Pod& pod, kj::StringPtr name,
-                                                   uint32_t attempt);
+  // In whatever stage, also those that findContainer() hides.
+  kj::Array<kj::Own<Container>> containersNamed(const Pod& pod, kj::StringPtr name,
+                                                uint32_t attempt);
   kj::Array<kj::Own<Container>> containersOf(const Pod& pod);
   kj::Array<kj::Own<Container>> allContainers();
   bool isGone(const Container& container) { return containers.find(container.id()) == nullptr; }

@@ -57,6 +57,19 @@ TEST_F(OperationTest, ARepeatedRequestJoins) {
   EXPECT_STREQ("id", second.wait(waitScope).cStr());
 }
 
+TEST_F(OperationTest, ARequestForSomethingElseUnderTheSameNameIsRefused) {
+  auto work = [](Operation&) -> kj::Promise<kj::String> { return kj::NEVER_DONE; };
+  auto first = operations.run(kj::str("same"), kj::StringPtr("a").asBytes(), work);
+  auto joined = operations.run(kj::str("same"), kj::StringPtr("a").asBytes(), work);
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&] {
+                 auto other = operations.run(kj::str("same"), kj::StringPtr("b").asBytes(), work);
+               })) {
+    EXPECT_EQ(snapshot::Code::ALREADY_EXISTS, snapshot::codeOf(*exception));
+  } else {
+    ADD_FAILURE() << "it was not refused";
+  }
+}
+
 TEST_F(OperationTest, GoesOnWhenTheCallerGivesUpAndIsJoinedAgain) {
   auto paf = kj::newPromiseAndFulfiller<kj::String>();
   int runs = 0;

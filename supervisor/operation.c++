@@ -46,7 +46,17 @@ Operations::~Operations() noexcept(false) {
 }
 
 kj::Promise<kj::String> Operations::run(kj::String name, Work work) {
+  return run(kj::mv(name), nullptr, kj::mv(work));
+}
+
+kj::Promise<kj::String> Operations::run(kj::String name, kj::ArrayPtr<const kj::byte> request,
+                                        Work work) {
   KJ_IF_MAYBE (entry, running.find(name)) {
+    if (entry->request != request) {
+      snapshot::fail(Code::ALREADY_EXISTS, name,
+                     ": it runs for a request that has this name and asks for something else: wait "
+                     "for its end, or count attempt up");
+    }
     return resultOf(*entry);
   }
   auto operation = kj::refcounted<Operation>(timer, kj::str(name));
@@ -57,7 +67,9 @@ kj::Promise<kj::String> Operations::run(kj::String name, Work work) {
       }).fork();
   // Errors are the callers' to report.
   tasks.add(result.addBranch().then([](kj::Own<Result>) {}, [](kj::Exception&&) {}));
-  auto& entry = running.insert(kj::mv(name), Entry{kj::mv(operation), kj::mv(result)}).value;
+  auto& entry =
+      running.insert(kj::mv(name), Entry{kj::mv(operation), kj::heapArray(request), kj::mv(result)})
+          .value;
   return resultOf(entry);
 }
 

@@ -68,6 +68,9 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // the stage before their sentence. The work goes on when the promise is dropped; destroying this
   // object drops all work.
   kj::Promise<kj::String> run(kj::String name, Work work);
+  // The same for work that a request describes: a request of the same name that asks for something
+  // else does not get the running one's result, but ALREADY_EXISTS.
+  kj::Promise<kj::String> run(kj::String name, kj::ArrayPtr<const kj::byte> request, Work work);
 
   // Those that run, for people who ask why something takes long.
   kj::Array<Operation::Description> list() const;
@@ -82,6 +85,7 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   };
   struct Entry {
     kj::Own<Operation> operation;
+    kj::Array<kj::byte> request;
     kj::ForkedPromise<kj::Own<Result>> result;
   };
 

@@ -38,9 +38,12 @@ kj::Promise<kj::String> PodManager::run(Owned<PodConfig> config, kj::String hand
   auto reader = config.get();
   auto name = kj::str("run-pod-sandbox ", nameOf(reader), " ", reader.getUid(), " attempt ",
                       reader.getAttempt());
+  kj::Vector<kj::byte> request;
+  request.addAll(config.bytes());
+  request.addAll(handler.asBytes());
   return parts.operations.run(
-      kj::mv(name),
-      [this, config = kj::mv(config), handler = kj::mv(handler)](Operation& operation) mutable {
+      kj::mv(name), request,
+      [this, config, handler = kj::mv(handler)](Operation& operation) mutable {
         return make(operation, kj::mv(config), kj::mv(handler));
       });
 }
@@ -48,13 +51,23 @@ kj::Promise<kj::String> PodManager::run(Owned<PodConfig> config, kj::String hand
 kj::Promise<kj::String> PodManager::make(Operation& operation, Owned<PodConfig> config,
                                          kj::String handler) {
   operation.enter("check the request");
-  KJ_IF_MAYBE (present, parts.inventory.findPodNamed(config.get())) {
-    if ((*present)->stage() == PodStage::READY && !(*present)->isShimDead()) {
-      co_return kj::str((*present)->id());
+  for (auto& present : parts.inventory.podsNamed(config.get())) {
+    if (present->stage() == PodStage::CREATING || present->stage() == PodStage::REMOVING) {
+      operation.enter("wait until what is left of an earlier try is gone");
+      co_await operation.within(RUN_LIMIT, discard(kj::mv(present)));
+      continue;
     }
-    fail(Code::ALREADY_EXISTS, "pod sandbox ", (*present)->id(),
-         " has this name, namespace, uid "
-         "and attempt already, and is not ready any more: remove it, or count attempt up");
+    if (!isRepetition(*present, config.get(), handler)) {
+      fail(Code::ALREADY_EXISTS, "pod sandbox ", present->id(),
+           " has this name, namespace, uid and attempt already, and another configuration: a "
+           "repetition cannot change it; remove it, or count attempt up");
+    }
+    if (present->stage() == PodStage::READY && !present->isShimDead()) {
+      co_return kj::str(present->id());
+    }
+    fail(Code::ALREADY_EXISTS, "pod sandbox ", present->id(),
+         " has this name, namespace, uid and attempt already, and is not ready any more: remove "
+         "it, or count attempt up");
   }
   auto pod = recordIntent(config.get(), handler);
   CO_FAILPOINT(parts.timer, "belayd.run-pod-sandbox/after-intent");
@@ -66,6 +79,21 @@ kj::Promise<kj::String> PodManager::make(Operation& operation, Owned<PodConfig> 
   }
   log(LogLevel::INFO, "pod is ready", "pod", pod->id(), "name", nameOf(pod->get().getConfig()));
   co_return kj::str(pod->id());
+}
+
+// Resources may have been changed since by calls of their own.
+bool PodManager::isRepetition(const Pod& present, PodConfig::Reader config, kj::StringPtr handler) {
+  KJ_IF_MAYBE (known, parts.config.handler(handler)) {
+    if (present.get().getRuntimeHandler() != known->name) return false;
+  }
+  auto without = [](PodConfig::Reader config) {
+    return Owned<PodConfig>(config).with([](PodConfig::Builder builder) {
+      builder.disownOverhead();
+      builder.disownResources();
+    });
+  };
+  return capnp::toAny(without(present.get().getConfig()).get()) ==
+         capnp::toAny(without(config).get());
 }
 
 // Checks all that can be checked without doing anything, and writes down what is going to be done:

@@ -12,9 +12,10 @@ class PodManager {
   PodManager(Parts& parts, PodTeardown& teardown) : parts(parts), teardown(teardown) {}
   KJ_DISALLOW_COPY_AND_MOVE(PodManager);
 
-  // The id of a pod that is ready. A request with the metadata of a pod that is ready already gets
-  // that pod's id: it is a repetition whose first answer was lost. One with the metadata of a pod
-  // in another state is ALREADY_EXISTS (kubelet counts `attempt` up for a new one).
+  // The id of a pod that is ready. A repetition (the same configuration with the same metadata)
+  // joins the first request's work or gets its pod's id; what is left of one that failed, or that a
+  // killed belayd had half made, is undone first. One with the metadata of a pod that is stopped,
+  // or was made otherwise, is ALREADY_EXISTS (kubelet counts `attempt` up for a new one).
   kj::Promise<kj::String> run(Owned<PodConfig> config, kj::String handler);
 
   // Both are done at once for an unknown id.
@@ -36,6 +37,7 @@ class PodManager {
   PodTeardown& teardown;
 
   kj::Promise<kj::String> make(Operation& operation, Owned<PodConfig> config, kj::String handler);
+  bool isRepetition(const Pod& present, PodConfig::Reader config, kj::StringPtr handler);
   kj::Own<Pod> recordIntent(PodConfig::Reader config, kj::StringPtr handler);
   bool ownsCgroup(kj::StringPtr path);
   kj::Promise<void> bringUp(Operation& operation, Pod& pod);

@@ -82,7 +82,7 @@ kj::Promise<void> PodTeardown::killContainer(shim::Shim::Client shim, kj::String
 }
 
 kj::Promise<void> PodTeardown::askToStop(Pod& pod) {
-  auto shim = co_await pod.client();
+  auto shim = co_await orLate(parts.timer, SHIM_LIMIT, "the connection to the shim", pod.client());
   kj::Vector<kj::Promise<void>> stops;
   for (auto& container : parts.inventory.containersOf(pod)) {
     if (container->hasExited()) continue;
@@ -222,7 +222,8 @@ kj::Promise<void> PodTeardown::endCgroup(kj::StringPtr podId, kj::StringPtr path
 }
 
 kj::Promise<void> PodTeardown::askToRemove(Pod& pod, ShimConnection& shim) {
-  auto client = co_await shim.client();
+  auto client =
+      co_await orLate(parts.timer, SHIM_LIMIT, "the connection to the shim", shim.client());
   auto removing =
       client.removePodRequest().send().then([](auto answer) { requireDone(answer.getOutcome()); });
   co_await orLate(parts.timer, SHIM_LIMIT, "the shim's removal of the pod", kj::mv(removing));
