@@ -1,3 +1,4 @@
+// Tests of failpoint.h, with two points of their own.
 #include "failpoint/failpoint.h"
 
 #include <gmock/gmock.h>

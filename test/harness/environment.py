@@ -67,7 +67,7 @@ class Environment:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=self.mark + "-"))
         self.registry = Registry(self.folder / "registry")
         self.endpoint, self.daemon = endpoint, None
-        self.bridge = f"bly{os.getpid() % 100000}x{random.randrange(1296):x}"
+        self.bridge = f"{leaks.bridge_prefix(self.mark)}{random.randrange(1296):x}"
         try:
             self._fill(programs)
         except BaseException:

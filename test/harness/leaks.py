@@ -2,7 +2,9 @@
 import collections
 import os
 import pathlib
+import re
 import subprocess
+import tempfile
 
 from harness import waiting
 
@@ -41,7 +43,19 @@ def mounts():
 
 def is_foreign(path, mark):
     """Whether a mount is of another test run on this machine."""
-    return "belay-" in path and mark not in path
+    return ("belay-" in path and mark not in path) or os.path.basename(path) in foreign_namespaces(mark)
+
+
+def foreign_namespaces(mark):
+    """Names of network namespaces that shims of other test runs on this machine have in their records."""
+    found = set()
+    for record in pathlib.Path(tempfile.gettempdir()).glob("belay-*/d/state/pods/*/state"):
+        if mark not in str(record):
+            try:
+                found.update(name.decode() for name in re.findall(rb"cni-[0-9a-f-]{36}", record.read_bytes()))
+            except OSError:
+                pass
+    return found
 
 
 def cgroups(mark):
@@ -56,12 +70,18 @@ def network_namespaces():
     return set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
 
 
-def links():
-    """Names of veth devices on the host."""
+def bridge_prefix(mark):
+    """How the names of bridges of an environment begin: "bly" and its process, as in its mark."""
+    return f"bly{int(mark.split('-')[2]) % 100000}x"
+
+
+def links(mark):
+    """Names of veth devices on the host, but for those on other test runs' bridges."""
     output = subprocess.run(
         ["ip", "-o", "link", "show", "type", "veth"], capture_output=True, text=True, check=True
     ).stdout
-    return {line.split(": ")[1].split("@")[0] for line in output.splitlines()}
+    foreign = re.compile(rf" master bly(?!{bridge_prefix(mark)[3:]})")
+    return {line.split(": ")[1].split("@")[0] for line in output.splitlines() if not foreign.search(line)}
 
 
 def descriptors(pid):
@@ -92,7 +112,7 @@ class Baseline:
         self.mounts = mounts()
         self.cgroups = cgroups(mark)
         self.namespaces = network_namespaces()
-        self.links = links()
+        self.links = links(mark)
         self.daemon_pid = daemon_pid
         self.descriptors = sum(descriptors(daemon_pid).values()) if daemon_pid else 0
 
@@ -110,8 +130,11 @@ class Baseline:
         new = mounts() - self.mounts
         rows += [f"mount: {path}" for path in new if not is_foreign(path, self.mark)]
         rows += [f"cgroup: {path}" for path in cgroups(self.mark) - self.cgroups]
-        rows += [f"network namespace: {name}" for name in network_namespaces() - self.namespaces]
-        rows += [f"veth: {name}" for name in links() - self.links]
+        namespaces = network_namespaces() - self.namespaces
+        if namespaces:
+            namespaces -= foreign_namespaces(self.mark)
+        rows += [f"network namespace: {name}" for name in namespaces]
+        rows += [f"veth: {name}" for name in links(self.mark) - self.links]
         rows += [f"on disk: {path}" for path in entries(self.folders) - self.files]
         if self.daemon_pid:
             if sum(descriptors(self.daemon_pid).values()) > self.descriptors:
