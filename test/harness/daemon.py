@@ -46,11 +46,12 @@ def write_network(folder, name, subnet, data):
 
 
 class Belayd:
-    """One daemon; everything it owns lies below `folder`, in cgroups named `mark`."""
+    """One daemon; everything it owns lies below `folder`, but what it keeps may lie in `root`, and in
+    cgroups named `mark`."""
 
-    def __init__(self, programs, folder, mark, registry_config, cni_conf_dir, extra=()):
+    def __init__(self, programs, folder, mark, registry_config, cni_conf_dir, extra=(), root=None):
         self.programs, self.folder, self.mark = programs, pathlib.Path(folder), mark
-        self.root, self.state = self.folder / "root", self.folder / "state"
+        self.root, self.state = root or self.folder / "root", self.folder / "state"
         self.socket = self.folder / "belay.sock"
         self.endpoint = f"unix://{self.socket}"
         self.log_path = self.folder / "belayd.log"

@@ -81,9 +81,9 @@ class Environment:
             self.remote = Cri(self.endpoint)
         else:
             self._mirror(self.registry.host)
-            self.cni = self.folder / "net.d"
+            self.cni, self.ipam = self.folder / "net.d", self.folder / "ipam"
             write_network(self.cni, self.bridge, f"10.{random.randrange(200, 250)}.{random.randrange(256)}.0/24",
-                          self.folder / "ipam")
+                          self.ipam)
             (self.folder / "d").mkdir()
             self.daemon = Belayd(programs, self.folder / "d", self.mark, self.folder / "certs.d", self.cni).start()
         self.logs = self.folder / "logs"
@@ -222,8 +222,7 @@ class Environment:
 
     def leases(self):
         """Addresses that host-local has given away."""
-        folder = self.folder / "ipam" / self.bridge
-        return {path.name for path in folder.glob("10.*")}
+        return {path.name for path in (self.ipam / self.bridge).glob("10.*")}
 
     def close(self):
         try:

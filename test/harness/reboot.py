@@ -21,10 +21,7 @@ def power_off(env, base, run_is_memory=True):
     daemon = env.daemon
     daemon.kill()
     pins = _pins(daemon)
-    _kill_all(daemon)
-    for path in sorted(leaks.mounts(), key=len, reverse=True):
-        if str(daemon.folder) in path or path in pins:
-            subprocess.run(["umount", "--lazy", path], check=True)
+    end_all(daemon, pins)
     env.remove_cgroups(base.cgroups)
     if run_is_memory:
         shutil.rmtree(daemon.state)
@@ -41,7 +38,11 @@ def _pins(daemon):
     return {path for path in found if os.path.exists(path)}
 
 
-def _kill_all(daemon):
+def end_all(daemon, pins=()):
+    """No process of the daemon lives, and nothing is mounted below its folder or at `pins`."""
+    if daemon.process:
+        daemon.kill()
+
     def lives():
         return [pid for pid, text in leaks.processes(daemon.mark).items() if _is_of(daemon, pid, text)]
 
@@ -54,6 +55,9 @@ def _kill_all(daemon):
         return not lives()
 
     waiting.until(none_lives, "nothing of the daemon lives")
+    for path in sorted(leaks.mounts(), key=len, reverse=True):
+        if str(daemon.folder) in path or path in pins:
+            subprocess.run(["umount", "--lazy", path], check=True)
 
 
 def _is_of(daemon, pid, command):
