@@ -173,13 +173,19 @@ kj::Promise<void> PodContainer::release() {
   host.descriptorReleased(*this, "gate"_kj);
 }
 
+// However it went: what could not be recorded of a start must not keep the container from ending.
+kj::Promise<void> PodContainer::whenStartIsOver() {
+  KJ_IF_MAYBE (start, starting) return start->addBranch().catch_([](kj::Exception&&) {});
+  return kj::READY_NOW;
+}
+
 // From the first process's death to the exit that everybody is told. The order is the contract:
 // what is left is killed, output is taken, the log is finished, the record is written, then it is
 // told.
 kj::Promise<void> PodContainer::watchExit(kj::Promise<ExitStatus> death) {
   exit.status = co_await death;
   alive = false;
-  KJ_IF_MAYBE (start, starting) co_await start->addBranch();
+  co_await whenStartIsOver();
 
   usage = nullptr;
 
@@ -221,7 +227,7 @@ kj::Promise<void> PodContainer::endCgroup() {
 }
 
 kj::Promise<kj::Maybe<FailureValue>> PodContainer::stop(int requested, kj::Duration grace) {
-  KJ_IF_MAYBE (start, starting) co_await start->addBranch();
+  co_await whenStartIsOver();
   if (stage != Stage::RUNNING) co_return nullptr;
   if (grace > 0 * kj::SECONDS) {
     int number = requested == 0 ? stopSignal : requested;

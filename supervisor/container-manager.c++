@@ -208,6 +208,9 @@ kj::Promise<void> ContainerManager::undo(Operation& operation, Container& contai
 kj::Promise<void> ContainerManager::removeFromShim(Container& container) {
   if (container.pod().isShimDead()) {
     co_await teardown.stopWithoutShim(container, SIGKILL, 0 * kj::SECONDS);
+    // One that had exited before has a cgroup, too.
+    auto cgroup = container.get().getSpec().getCgroupPath();
+    if (cgroup.size() > 0) co_await parts.cgroups.destroy(kj::str(cgroup), parts.timer);
     co_return;
   }
   auto shim = co_await orLate(parts.timer, SLACK, "the connection to the pod's shim",
