@@ -2,8 +2,9 @@
 """Cuts the power of the logged disk at many points, and looks each time whether a new daemon gets along.
 
 usage: test/powercut/check.py --bin DIR --disk FILE --log FILE [--points N] [--only POINT] [--seed N]
-`--disk` is how the disk was before the log began. Of the writes that the drive had not been told to flush, all stay at every second point, and at the others
-each by the toss of a coin. At every tenth point a pod is run as well. Ends with a count of points.
+`--disk` is how the disk was before the log began. Of the writes that the drive had not been told to flush,
+all stay at every second point, and at the others each by the toss of a coin. At every tenth point a pod is
+run as well. Ends with a count of points.
 """
 import argparse
 import os
