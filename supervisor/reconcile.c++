@@ -19,6 +19,9 @@ using snapshot::Code;
 constexpr kj::Duration FIRST_RETRY = 100 * kj::MILLISECONDS;
 constexpr kj::Duration SLOWEST_RETRY = 5 * kj::SECONDS;
 
+// Pods that plug-ins run for at a time, after a restart of the machine, when it has most to do.
+constexpr kj::uint RELEASES_AT_ONCE = 4;
+
 // A record without a boot says nothing either way: its shim has to be looked for.
 bool isOfAnotherBoot(const Pod& pod) {
   auto boot = pod.get().getBootId();
@@ -34,6 +37,7 @@ Reconciler::Reconciler(Parts& parts, PodTeardown& teardown, PodManager& pods,
       pods(pods),
       containers(containers),
       shimDeadline(shimDeadline),
+      releases(RELEASES_AT_ONCE),
       tasks(*this) {
   parts.inventory.onShimDeath([this](Pod& pod) { shimDied(pod); });
 }
@@ -83,7 +87,17 @@ void Reconciler::settleAfterReboot(Pod& pod) {
       tasks.add(containers.discard(kj::mv(container)));
     }
   }
-  finish(pod);
+  if (pod.stage() == PodStage::STOPPING) {
+    tasks.add(inTurn([this, id = kj::str(pod.id())] { return pods.stop(id); }));
+  } else {
+    finish(pod);
+  }
+}
+
+// Whatever runs plug-ins for every pod of the node.
+kj::Promise<void> Reconciler::inTurn(kj::Function<kj::Promise<void>()> work) {
+  auto slot = co_await releases.take();
+  co_await work();
 }
 
 // Until the shim is met or known to be dead.
@@ -201,7 +215,7 @@ void Reconciler::releaseForgottenNetworks() {
     if (recorded.contains(id)) continue;
     log(LogLevel::WARNING, "a pod is attached to a network, and no record says so; it is released",
         "pod", id);
-    tasks.add(parts.cni.release(id));
+    tasks.add(inTurn([this, id = kj::mv(id)] { return parts.cni.release(id); }));
   }
 }
 

@@ -3,6 +3,7 @@
 // what belongs to nobody.
 #pragma once
 
+#include "snapshot/sys/slots.h"
 #include "supervisor/container-manager.h"
 #include "supervisor/parts.h"
 #include "supervisor/pod-manager.h"
@@ -30,10 +31,12 @@ class Reconciler : private kj::TaskSet::ErrorHandler {
   PodManager& pods;
   ContainerManager& containers;
   kj::Duration shimDeadline;
+  snapshot::Slots releases;
   kj::TaskSet tasks;
 
   kj::Promise<void> settle(kj::Own<Pod> pod);
   void settleAfterReboot(Pod& pod);
+  kj::Promise<void> inTurn(kj::Function<kj::Promise<void>()> work);
   kj::Promise<void> meet(kj::Own<Pod> pod, ShimConnection& shim);
   kj::Promise<void> takeOver(kj::Own<Pod> pod);
   kj::Promise<void> removeStranger(kj::Own<Pod> pod, kj::String containerId);

@@ -54,6 +54,15 @@ class RebootTest(Case):
         env.remove_pod(pod)
         self.assertEqual([again], [item.id for item in env.cri.runtime.ListPodSandbox().items])
 
+    def test_many_pods_of_before_give_their_addresses_back(self):
+        env = self.env
+        pods = [env.run_pod()[0] for _ in range(10)]
+        self.power_off()
+        env.daemon.start()
+        waiting.until(lambda: env.leases() == self.leases, "all addresses are free")
+        for pod in pods:
+            env.remove_pod(pod)
+
     def test_a_state_folder_that_is_on_a_disk_is_not_believed(self):
         env = self.env
         pod, _, container = self.running()
