@@ -46,6 +46,10 @@ constexpr kj::StringPtr SOCKET_NAME = "shim.sock"_kj;
 // The last to be killed when memory is short, but for those the administrator exempts wholly.
 constexpr int OOM_SCORE_ADJ = -999;
 
+// Told apart by the supervisor: once the other shim's process is gone this one may be started
+// again.
+constexpr int EXIT_NOT_ALONE = 75;
+
 // After the pod is removed its supervisor has this long to read the answer and hang up.
 constexpr kj::Duration GOODBYE = 200 * kj::MILLISECONDS;
 
@@ -113,8 +117,8 @@ kj::AutoCloseFd openPodDirectory(kj::StringPtr path) {
 kj::AutoCloseFd takeLock(int podDirectory) {
   auto lock = lockPod(podDirectory);
   KJ_IF_MAYBE (owner, lock.tryGet<pid_t>()) {
-    KJ_FAIL_REQUIRE("the pod has a shim, which lives, or was killed and hangs in the kernel",
-                    *owner);
+    KJ_LOG(ERROR, "the pod has a shim, which lives, or was killed and hangs in the kernel", *owner);
+    _exit(EXIT_NOT_ALONE);
   }
   return kj::mv(lock.get<kj::AutoCloseFd>());
 }

@@ -291,7 +291,7 @@ TEST_F(ShimAdoptTest, APodHasOneShimAtMost) {
   auto first = shimPid;
   auto connection = connect();
   launch();
-  EXPECT_EQ(waitForShim(), 1);
+  EXPECT_EQ(waitForShim(), 75);
   shimPid = first;
   hangUp();
   EXPECT_TRUE(await(connection->shim.stateRequest().send()).getState().getCreated());

@@ -85,7 +85,19 @@ kj::Promise<shim::Shim::Client> Pod::client() {
   fail(Code::UNAVAILABLE, "pod ", id(), " has no shim");
 }
 
+kj::Array<Owned<shim::OrphanExit>> Pod::orphanExits() const {
+  return KJ_MAP(entry, orphans) {
+    return entry.value;
+  };
+}
+
+void Pod::noteOrphan(kj::StringPtr containerId, const Owned<shim::OrphanExit>& exit) {
+  orphans.upsert(kj::str(containerId), exit);
+  KJ_IF_MAYBE (own, connection) (*own)->tellOrphanExited(exit.get());
+}
+
 void Pod::containerChanged(shim::ContainerState::Reader state) {
+  if (state.getStage() == shim::Stage::EXITED) orphans.erase(state.getId());
   inventory.apply(*this, state);
 }
 
@@ -268,21 +280,43 @@ void Inventory::markLost(Container& container, kj::StringPtr message, kj::String
 
 void Inventory::orphanExited(pid_t pid, snapshot::ExitStatus status) {
   for (auto& entry : containers) {
-    auto last = entry.value->get().getLast();
-    if (last.getPid() != pid || last.getStage() != shim::Stage::RUNNING) continue;
-    update(*entry.value, [&](ContainerRecord::Builder record) {
-      auto state = record.getLast();
-      state.setStage(shim::Stage::EXITED);
-      state.setPid(0);
-      auto exit = state.initExit();
+    auto& container = *entry.value;
+    auto last = container.get().getLast();
+    if (last.getPid() != pid || container.hasExited()) continue;
+    auto exit = Owned<shim::OrphanExit>::make([&](shim::OrphanExit::Builder exit) {
+      exit.setPid(pid);
       exit.setCode(status.signal == 0 ? status.exitCode : 128 + status.signal);
       exit.setSignal(status.signal);
       exit.setFinishedAtNs(wallClockNs());
     });
     log(LogLevel::INFO, "container of a dead shim has exited", "container", entry.key, "status",
         status.describe());
+    auto& pod = container.pod();
+    pod.noteOrphan(entry.key, exit);
+    if (pod.isShimDead()) settleOrphans(pod);
     return;
   }
+}
+
+void Inventory::settleOrphans(Pod& pod) {
+  for (auto& entry : pod.orphans) {
+    KJ_IF_MAYBE (container, containers.find(entry.key)) {
+      if (!(*container)->hasExited()) writeExit(**container, entry.value.get());
+    }
+  }
+  pod.orphans.clear();
+}
+
+void Inventory::writeExit(Container& container, shim::OrphanExit::Reader orphan) {
+  update(container, [&](ContainerRecord::Builder record) {
+    auto state = record.getLast();
+    state.setStage(shim::Stage::EXITED);
+    state.setPid(0);
+    auto exit = state.initExit();
+    exit.setCode(orphan.getCode());
+    exit.setSignal(orphan.getSignal());
+    exit.setFinishedAtNs(orphan.getFinishedAtNs());
+  });
 }
 
 PodView Inventory::view(Pod& pod) {

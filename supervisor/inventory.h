@@ -45,6 +45,9 @@ class Pod final : public kj::Refcounted, private ShimConnection::Observer {
   // The shim itself, within a short time. Throws UNAVAILABLE.
   kj::Promise<shim::Shim::Client> client();
 
+  // How processes ended that a dead shim of this pod left and belayd reaped; the next one is told.
+  kj::Array<Owned<shim::OrphanExit>> orphanExits() const;
+
  private:
   friend class Inventory;
   Inventory& inventory;
@@ -52,7 +55,9 @@ class Pod final : public kj::Refcounted, private ShimConnection::Observer {
   Owned<PodRecord> record;
   kj::Maybe<kj::Own<ShimConnection>> connection;
   bool noShim = false;
+  kj::HashMap<kj::String, Owned<shim::OrphanExit>> orphans;  // by container
 
+  void noteOrphan(kj::StringPtr containerId, const Owned<shim::OrphanExit>& exit);
   void containerChanged(shim::ContainerState::Reader state) override;
   void shimDied() override;
 };
@@ -151,8 +156,11 @@ class Inventory {
   void apply(const Pod& pod, shim::ContainerState::Reader state);
   // Nobody can tell how it ended: exited with code 255. `reason` is the CRI's, one CamelCase word.
   void markLost(Container& container, kj::StringPtr message, kj::StringPtr reason = "Unknown");
-  // A process that nobody waited for has exited: a container's, if its shim is dead.
+  // A process that nobody waited for has exited: a container's, if its shim is dead. The shim that
+  // has adopted it, or will, is told; without one, it is written down here.
   void orphanExited(pid_t pid, snapshot::ExitStatus status);
+  // There will be no such shim: what was to be told is written down.
+  void settleOrphans(Pod& pod);
 
   // --- as they are to be reported
   PodView view(Pod& pod);
@@ -166,6 +174,7 @@ class Inventory {
   kj::HashMap<kj::String, kj::Own<Container>> containers;
   kj::Maybe<kj::Function<void(Pod&)>> shimDeath;
 
+  void writeExit(Container& container, shim::OrphanExit::Reader exit);
   kj::Own<Pod> keep(Owned<PodRecord> record);
   kj::Own<Container> keep(Pod& pod, Owned<ContainerRecord> record);
 };

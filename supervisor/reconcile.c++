@@ -28,6 +28,11 @@ bool isOfAnotherBoot(const Pod& pod) {
   return boot.size() > 0 && boot != snapshot::bootId();
 }
 
+// Whether there is, or may be, something that a shim is needed for.
+bool wantsShim(const Pod& pod) {
+  return pod.stage() == PodStage::READY || pod.stage() == PodStage::STOPPING;
+}
+
 }  // namespace
 
 Reconciler::Reconciler(Parts& parts, PodTeardown& teardown, PodManager& pods,
@@ -36,6 +41,7 @@ Reconciler::Reconciler(Parts& parts, PodTeardown& teardown, PodManager& pods,
       teardown(teardown),
       pods(pods),
       containers(containers),
+      succession(parts),
       shimDeadline(shimDeadline),
       releases(RELEASES_AT_ONCE),
       tasks(*this) {
@@ -105,8 +111,14 @@ kj::Promise<void> Reconciler::meet(kj::Own<Pod> pod, ShimConnection& shim) {
   for (auto pause = FIRST_RETRY;; pause = kj::min(pause * 2, SLOWEST_RETRY)) {
     KJ_IF_MAYBE (failure, co_await attempt(shim.connect())) {
       if (snapshot::codeOf(*failure) == Code::NOT_FOUND) {
-        pod->setShimDead();
-        shimDied(*pod);
+        if (wantsShim(*pod)) {
+          shim.expectSuccessor();
+          co_await succeed(kj::addRef(*pod));
+          if (!pod->isShimDead()) co_await takeOver(kj::addRef(*pod));
+        } else {
+          pod->setShimDead();
+          teardown.settleByRecord(*pod, PodTeardown::Unfinished::LEAVE);
+        }
         break;
       }
       log(LogLevel::WARNING, "a pod's shim cannot be reached", "pod", pod->id(), "reason",
@@ -122,26 +134,35 @@ kj::Promise<void> Reconciler::meet(kj::Own<Pod> pod, ShimConnection& shim) {
   finish(*pod);
 }
 
-// The connection has told the states of all containers that the shim has.
+// For what a predecessor was in the middle of. The connection has told the states of all containers
+// that the shim has.
 kj::Promise<void> Reconciler::takeOver(kj::Own<Pod> pod) {
-  auto shim = co_await pod->client();
   CO_FAILPOINT(parts.timer, "belayd.reconcile/after-meeting");
-  auto answer = co_await shim.stateRequest().send();
-  kj::HashSet<kj::String> present;
-  for (auto state : answer.getState().getContainers()) {
-    auto id = kj::str(state.getId());
+  for (auto& id : co_await markLost(*pod)) {
     if (!parts.inventory.knowsContainer(id)) {
       tasks.add(removeStranger(kj::addRef(*pod), kj::str(id)));
     }
-    present.insert(kj::mv(id));
   }
   for (auto& container : parts.inventory.containersOf(*pod)) {
     if (container->get().getCreating() || container->get().getRemoving()) {
       tasks.add(containers.discard(kj::mv(container)));
-    } else if (!present.contains(container->id())) {
-      parts.inventory.markLost(*container, "its shim does not know it any more");
     }
   }
+}
+
+// Containers that the pod's shim should have and has not. Gives those that it has.
+kj::Promise<kj::HashSet<kj::String>> Reconciler::markLost(Pod& pod) {
+  auto shim = co_await pod.client();
+  auto answer = co_await shim.stateRequest().send();
+  kj::HashSet<kj::String> present;
+  for (auto state : answer.getState().getContainers())
+    present.insert(kj::str(state.getId()));
+  for (auto& container : parts.inventory.containersOf(pod)) {
+    auto record = container->get();
+    if (record.getCreating() || record.getRemoving() || present.contains(container->id())) continue;
+    parts.inventory.markLost(*container, "its shim does not know it any more");
+  }
+  co_return kj::mv(present);
 }
 
 kj::Promise<void> Reconciler::removeStranger(kj::Own<Pod> pod, kj::String containerId) {
@@ -155,16 +176,40 @@ kj::Promise<void> Reconciler::removeStranger(kj::Own<Pod> pod, kj::String contai
   parts.snapshotter.remove(containerId);
 }
 
-// Also later, when one dies while belayd lives. Containers that run on without it are left alone
-// until somebody stops the pod: what they write stays in their FIFOs, whose ends belayd holds.
+// While belayd lives.
 void Reconciler::shimDied(Pod& pod) {
   if (parts.inventory.isGone(pod) || pod.stage() == PodStage::REMOVING) return;
+  if (!wantsShim(pod)) {
+    teardown.settleByRecord(pod, PodTeardown::Unfinished::LEAVE);
+    return;
+  }
+  log(LogLevel::WARNING, "a pod's shim has died; it gets another one", "pod", pod.id());
+  KJ_ASSERT_NONNULL(pod.shim()).expectSuccessor();
+  tasks.add(succeed(kj::addRef(pod)));
+}
+
+kj::Promise<void> Reconciler::succeed(kj::Own<Pod> pod) {
+  KJ_IF_MAYBE (failure, co_await attempt(succession.run(*pod))) {
+    giveUp(*pod, snapshot::messageOf(*failure));
+    co_return;
+  }
+  // Those that are in the making, or being removed, are their operations' to look after.
+  co_await markLost(*pod);
+  log(LogLevel::INFO, "a pod's next shim has taken over", "pod", pod->id());
+}
+
+// Containers that run on without a shim are left alone until somebody stops the pod: what they
+// write stays in their FIFOs, whose ends belayd holds.
+void Reconciler::giveUp(Pod& pod, kj::StringPtr reason) {
+  if (parts.inventory.isGone(pod) || pod.stage() == PodStage::REMOVING) return;
+  log(LogLevel::ERROR, "a pod's shim is dead and has no successor; the pod is not ready any more",
+      "pod", pod.id(), "reason", reason);
   teardown.settleByRecord(pod, PodTeardown::Unfinished::LEAVE);
+  parts.inventory.settleOrphans(pod);
   if (pod.stage() != PodStage::READY) return;
-  log(LogLevel::ERROR, "a pod's shim is dead; the pod is not ready any more", "pod", pod.id());
-  parts.inventory.update(pod, [](PodRecord::Builder record) {
+  parts.inventory.update(pod, [&](PodRecord::Builder record) {
     record.setStage(PodStage::NOT_READY);
-    record.setError("its shim died");
+    record.setError(kj::str("its shim died: ", reason));
   });
 }
 

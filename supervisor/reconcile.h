@@ -1,6 +1,6 @@
 // What belayd does first: it meets the shims of all pods that its database knows, takes over what
 // has happened since, finishes or undoes what its predecessor was in the middle of, and sweeps away
-// what belongs to nobody.
+// what belongs to nobody. Later, too, it gives a pod whose shim has died another one.
 #pragma once
 
 #include "snapshot/sys/slots.h"
@@ -8,6 +8,7 @@
 #include "supervisor/parts.h"
 #include "supervisor/pod-manager.h"
 #include "supervisor/pod-teardown.h"
+#include "supervisor/succession.h"
 
 namespace belay::supervisor {
 
@@ -30,6 +31,7 @@ class Reconciler : private kj::TaskSet::ErrorHandler {
   PodTeardown& teardown;
   PodManager& pods;
   ContainerManager& containers;
+  Succession succession;
   kj::Duration shimDeadline;
   snapshot::Slots releases;
   kj::TaskSet tasks;
@@ -39,8 +41,11 @@ class Reconciler : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> inTurn(kj::Function<kj::Promise<void>()> work);
   kj::Promise<void> meet(kj::Own<Pod> pod, ShimConnection& shim);
   kj::Promise<void> takeOver(kj::Own<Pod> pod);
+  kj::Promise<kj::HashSet<kj::String>> markLost(Pod& pod);
   kj::Promise<void> removeStranger(kj::Own<Pod> pod, kj::String containerId);
   void shimDied(Pod& pod);
+  kj::Promise<void> succeed(kj::Own<Pod> pod);
+  void giveUp(Pod& pod, kj::StringPtr reason);
   void finish(Pod& pod);
   void sweep(kj::ArrayPtr<const Owned<ContainerRecord>> homeless);
   void releaseForgottenNetworks();

@@ -11,7 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "shim/file-server.h"
 #include "snapshot/failure.h"
+#include "supervisor/shim-failure.h"
 
 namespace belay::supervisor {
 
@@ -135,9 +137,8 @@ ShimConnection::~ShimConnection() noexcept(false) {
     watcher->forget();
 }
 
-void ShimConnection::attach(kj::AutoCloseFd socket, kj::AutoCloseFd processFd) {
-  pidfd = kj::mv(processFd);
-  tasks.add(superviseProcess());
+void ShimConnection::attach(kj::AutoCloseFd socket, kj::AutoCloseFd process) {
+  supervise(kj::mv(process));
   auto fresh = kj::heap<Session>(io, kj::mv(socket));
   watch(fresh->shim);
   begin(kj::mv(fresh));
@@ -150,16 +151,75 @@ kj::Promise<void> ShimConnection::connect() {
   co_await fresh->shim.infoRequest().send();
   watch(fresh->shim);
   co_await catchUp(fresh->shim);
-  if (pidfd.get() < 0) {
-    pidfd = kj::mv(process);
-    tasks.add(superviseProcess());
-  }
+  if (pidfd.get() < 0) supervise(kj::mv(process));
   begin(kj::mv(fresh));
 }
 
+void ShimConnection::supervise(kj::AutoCloseFd process) {
+  pidfd = kj::mv(process);
+  tasks.add(superviseProcess());
+}
+
+void ShimConnection::expectSuccessor() {
+  expecting = true;
+  dead = false;
+  session = nullptr;
+  waitForNextSession();
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  deathFulfiller = kj::mv(paf.fulfiller);
+  death = paf.promise.fork();
+}
+
+kj::Promise<void> ShimConnection::adopt(kj::AutoCloseFd socket, kj::AutoCloseFd process,
+                                        kj::Array<kj::String> containers,
+                                        kj::Array<Owned<shim::OrphanExit>> exits) {
+  auto fresh = kj::heap<Session>(io, kj::mv(socket));
+  for (auto& id : containers)
+    co_await handOn(fresh->shim, id);
+  auto request = fresh->shim.adoptRequest();
+  auto list = request.initExits(exits.size());
+  for (auto i : kj::indices(exits))
+    list.setWithCaveats(i, exits[i].get());
+  requireDone((co_await request.send()).getOutcome());
+  watch(fresh->shim);
+  co_await catchUp(fresh->shim);
+  expecting = false;
+  supervise(kj::mv(process));
+  begin(kj::mv(fresh));
+}
+
+// One container's are fewer than a message can carry.
+kj::Promise<void> ShimConnection::handOn(shim::Shim::Client shim, kj::StringPtr containerId) {
+  auto all = held.allOf(containerId);
+  if (all.size() == 0) return kj::READY_NOW;
+  auto request = shim.inheritRequest();
+  auto list = request.initDescriptors(all.size());
+  for (auto i : kj::indices(all)) {
+    list[i].setName(all[i].name);
+    list[i].setFile(kj::heap<shim::FileServer>(duplicate(all[i].fd)));
+  }
+  return request.send().ignoreResult();
+}
+
+void ShimConnection::tellOrphanExited(shim::OrphanExit::Reader exit) {
+  KJ_IF_MAYBE (live, session) {
+    auto request = (*live)->shim.orphanExitedRequest();
+    request.setExit(exit);
+    tasks.add(request.send().ignoreResult());
+  }
+}
+
+void ShimConnection::giveUp() {
+  expecting = false;
+  dead = true;
+  connectedFulfiller->fulfill();
+  deathFulfiller->fulfill();
+}
+
 kj::Promise<shim::Shim::Client> ShimConnection::client(kj::Duration limit) {
-  if (session == nullptr && !dead) {
-    co_await connected.addBranch().exclusiveJoin(timer.afterDelay(limit));
+  auto end = timer.now() + limit;
+  while (session == nullptr && !dead && timer.now() < end) {
+    co_await connected.addBranch().exclusiveJoin(timer.atTime(end));
   }
   if (dead) fail(Code::UNAVAILABLE, "the pod's shim is dead");
   KJ_IF_MAYBE (live, session) {
@@ -264,20 +324,26 @@ kj::Promise<void> ShimConnection::sessionEnd() {
 }
 
 kj::Promise<void> ShimConnection::superviseSession() {
+  auto own = ++sessionNumber;
   co_await sessionEnd();
+  if (own != sessionNumber) co_return;  // a successor's has taken its place
   session = nullptr;
-  if (dead || hungUp) co_return;
+  if (dead || expecting || hungUp) co_return;
+  waitForNextSession();
+  co_await redial();
+}
+
+void ShimConnection::waitForNextSession() {
   auto paf = kj::newPromiseAndFulfiller<void>();
   connectedFulfiller = kj::mv(paf.fulfiller);
   connected = paf.promise.fork();
-  co_await redial();
 }
 
 // Until it succeeds or the process is gone, which superviseProcess() notices.
 kj::Promise<void> ShimConnection::redial() {
-  for (auto pause = FIRST_REDIAL; !dead; pause = kj::min(pause * 2, SLOWEST_REDIAL)) {
+  for (auto pause = FIRST_REDIAL;; pause = kj::min(pause * 2, SLOWEST_REDIAL)) {
     co_await timer.afterDelay(pause);
-    if (dead) co_return;
+    if (dead || expecting || session != nullptr) co_return;
     try {
       co_await connect();
       co_return;

@@ -1,5 +1,6 @@
-// belayd's end of one pod's shim: a connection that is made anew when it breaks, news of the pod's
-// containers, word of the shim's death, and the descriptors that must not die with it.
+// belayd's end of one pod's shim, or of one after the other: a connection that is made anew when it
+// breaks, news of the pod's containers, word of the shim's death, and the descriptors that must not
+// die with it.
 #pragma once
 
 #include <capnp/rpc-twoparty.h>
@@ -10,6 +11,7 @@
 
 #include "shim/shim.capnp.h"
 #include "supervisor/held-descriptors.h"
+#include "supervisor/owned.h"
 
 namespace belay::supervisor {
 
@@ -19,7 +21,7 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   class Observer {
    public:
     virtual void containerChanged(shim::ContainerState::Reader state) = 0;
-    // Once, and nothing comes after it.
+    // Nothing comes after it but from a successor.
     virtual void shimDied() = 0;
 
    protected:
@@ -42,6 +44,21 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   // called again after a failure, until it succeeded once.
   kj::Promise<void> connect();
 
+  // Says that the dead shim (Observer::shimDied(), or one that was never met) is to have a
+  // successor: client() waits for it.
+  void expectSuccessor();
+  // The successor, as attach(): it gets what is held of `containers`, adopts the pod, and tells all
+  // it knows, before anybody else speaks to it. Throws when it does not; another one may be tried
+  // then.
+  kj::Promise<void> adopt(kj::AutoCloseFd socket, kj::AutoCloseFd pidfd,
+                          kj::Array<kj::String> containers,
+                          kj::Array<Owned<shim::OrphanExit>> exits);
+  // There will be none.
+  void giveUp();
+
+  // Tells a shim that is connected; one that is to come hears of it when it adopts the pod.
+  void tellOrphanExited(shim::OrphanExit::Reader exit);
+
   // The shim, once there is a connection. Throws UNAVAILABLE when the shim is dead, and when no
   // connection comes about within `limit`.
   kj::Promise<shim::Shim::Client> client(kj::Duration limit = 10 * kj::SECONDS);
@@ -51,7 +68,7 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   // It was connected at least once: what the pod's containers do is known.
   bool wasReached() const { return pidfd.get() >= 0; }
 
-  // Resolves when the process has exited (never for one that was not reached yet).
+  // Resolves when the present process has exited (never for one that was not reached yet).
   kj::Promise<void> whenDead() { return death.addBranch(); }
 
   // Closes the connection for good: the shim was asked to end, and waits for its peers to leave.
@@ -72,9 +89,11 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   Observer& observer;
 
   bool dead = false;
+  bool expecting = false;  // a successor
   bool hungUp = false;
   kj::AutoCloseFd pidfd;
   kj::Maybe<kj::Own<Session>> session;
+  uint64_t sessionNumber = 0;
   kj::Vector<kj::Own<WatcherServer>> watchers;
 
   // Whoever waits for the next session, or the end of it all.
@@ -86,6 +105,9 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
 
   kj::AutoCloseFd dial();
   void begin(kj::Own<Session> fresh);
+  void supervise(kj::AutoCloseFd process);
+  kj::Promise<void> handOn(shim::Shim::Client shim, kj::StringPtr containerId);
+  void waitForNextSession();
   void watch(shim::Shim::Client shim);
   kj::Promise<void> catchUp(shim::Shim::Client shim);
   kj::Promise<void> keep(kj::String name, shim::File::Client file);

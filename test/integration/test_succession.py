@@ -1,0 +1,109 @@
+"""A pod's shim is killed: another one takes over, and nobody in the pod notices."""
+import json
+import os
+import re
+import signal
+import threading
+
+from harness import waiting
+from harness.case import Case
+
+COUNT = "trap 'exit 42' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.005; done"
+
+
+class SuccessionTest(Case):
+    def setUp(self):
+        super().setUp()
+        self.only_belay()
+
+    def numbers(self, config):
+        return [int(text) for _, _, text in self.env.log_lines(config) if re.fullmatch(r"\d+", text)]
+
+    def grows(self, config, by=20):
+        count = len(self.numbers(config))
+        waiting.until(lambda: len(self.numbers(config)) > count + by, f"{by} more lines in the log")
+
+    def kill_shim(self, also_daemon=False):
+        """Returns when another one serves."""
+        old = self.env.daemon.shims()
+        self.assertEqual(1, len(old))
+        if also_daemon:
+            self.env.daemon.kill()
+        os.kill(old[0], signal.SIGKILL)
+        if also_daemon:
+            self.env.daemon.start()
+        waiting.until(lambda: self.env.daemon.shims() not in ([], old), "another shim")
+
+    def pid(self, container):
+        info = self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
+        return json.loads(info)["pid"]
+
+    def test_containers_logs_and_exit_codes_outlive_shims(self):
+        env = self.env
+        pod, config = env.run_pod()
+        container = env.create(pod, config, script=COUNT)
+        env.start(container)
+        pid = self.pid(container)
+        for _ in range(5):
+            self.grows(config)
+            self.kill_shim()
+            # Nobody who asks sees anything else meanwhile.
+            self.assertEqual(self.pb.CONTAINER_RUNNING, env.status(container).state)
+            status = env.cri.runtime.PodSandboxStatus(pod_sandbox_id=pod).status
+            self.assertEqual(self.pb.SANDBOX_READY, status.state)
+            self.assertEqual((0, "still here\n", ""), env.exec(container, "echo", "still here"))
+            self.assertEqual(pid, self.pid(container))
+        self.grows(config)
+        env.cri.runtime.StopContainer(container_id=container, timeout=20)
+        self.assertEqual(42, env.status(container).exit_code)
+        self.assertConsecutive(self.numbers(config))
+
+    def test_shim_and_daemon_die_together(self):
+        env = self.env
+        pod, config = env.run_pod()
+        container = env.create(pod, config, script=COUNT)
+        env.start(container)
+        pid = self.pid(container)
+        for _ in range(3):
+            self.grows(config)
+            self.kill_shim(also_daemon=True)
+            self.assertEqual(self.pb.CONTAINER_RUNNING, env.status(container).state)
+            self.assertEqual(pid, self.pid(container))
+        self.grows(config)
+        env.cri.runtime.StopContainer(container_id=container, timeout=20)
+        self.assertEqual(42, env.status(container).exit_code)
+        self.assertConsecutive(self.numbers(config))
+
+    def test_a_container_is_created_and_started_across_shims(self):
+        env = self.env
+        pod, config = env.run_pod()
+        container = env.create(pod, config, script="echo started; exit 7")
+        self.kill_shim()
+        self.assertEqual(self.pb.CONTAINER_CREATED, env.status(container).state)
+        env.start(container)
+        self.assertEqual(7, env.wait_exited(container).exit_code)
+        self.kill_shim()
+        self.assertEqual(7, env.status(container).exit_code)
+        self.assertEqual([("stdout", "F", "started")], env.log_lines(config))
+
+    def test_a_stop_under_way_is_carried_on(self):
+        env = self.env
+        pod, config = env.run_pod()
+        container = env.create(
+            pod, config, script="trap 'echo asked' TERM; while [ ! -e /tmp/go ]; do sleep 0.01; done; exit 5"
+        )
+        env.start(container)
+        pid = self.pid(container)
+        stopping = threading.Thread(
+            target=lambda: env.cri.runtime.StopContainer(container_id=container, timeout=60)
+        )
+        stopping.start()
+        waiting.until(lambda: env.log_lines(config), "the signal")
+        self.kill_shim()
+        env.exec(container, "true")
+        with open(f"/proc/{pid}/root/tmp/go", "w"):
+            pass
+        stopping.join(timeout=20)
+        self.assertFalse(stopping.is_alive())
+        self.assertEqual(5, env.status(container).exit_code)
+        self.assertEqual([("stdout", "F", "asked")], env.log_lines(config), "the signal was sent once")
