@@ -52,6 +52,28 @@ bool isSame(ContainerConfig::Reader present, ContainerConfig::Reader requested) 
   return capnp::toAny(without(present).get()) == capnp::toAny(without(requested).get());
 }
 
+kj::Promise<Owned<shim::ContainerState>> createOnce(shim::Shim::Client shim,
+                                                    Owned<shim::ContainerSpec> spec) {
+  auto request = shim.createContainerRequest();
+  request.setSpec(spec.get());
+  auto answer = co_await request.send();
+  requireDone(answer.getOutcome());
+  auto state = co_await answer.getContainer().stateRequest().send();
+  co_return Owned<shim::ContainerState>(state.getState());
+}
+
+// False if the shim has none of that id.
+kj::Promise<bool> removeOnce(shim::Shim::Client shim, kj::StringPtr id) {
+  auto lookup = shim.containerRequest();
+  lookup.setId(id);
+  auto found = co_await lookup.send();
+  if (isNotFound(found.getOutcome())) co_return false;
+  requireDone(found.getOutcome());
+  auto answer = co_await found.getContainer().removeRequest().send();
+  requireDone(answer.getOutcome());
+  co_return true;
+}
+
 kj::Array<snapshot::Digest> chainIdsOf(snapshot::Image::Reader image) {
   return KJ_MAP(layer, image.getLayers()) {
     return snapshot::Digest::parse(layer.getChainId(), "chain id of the image's layer");
@@ -128,10 +150,6 @@ kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& conta
   auto devices = co_await lookUpDevices(container.get().getConfig());
   operation.enter("prepare the root file system");
   auto spec = prepareSpec(operation, container, devices);
-  CO_FAILPOINT(parts.timer, "belayd.create-container/after-snapshot");
-  // Before the shim is asked: whoever cleans up after a crash must know the cgroup.
-  parts.inventory.update(container,
-                         [&](ContainerRecord::Builder record) { record.setSpec(spec.get()); });
   CO_FAILPOINT(parts.timer, "belayd.create-container/after-spec-record");
   auto podCgroup = container.pod().get().getSpec().getCgroupPath();
   if (isScopeOfPod(podCgroup, container.pod().id())) {
@@ -139,18 +157,33 @@ kj::Promise<void> ContainerManager::setUp(Operation& operation, Container& conta
     co_await parts.scopes.ensure(container.pod().id(), podCgroup);
   }
   operation.enter("set the container up");
-  auto shim = co_await container.pod().client();
-  auto request = shim.createContainerRequest();
-  request.setSpec(spec.get());
-  auto answer = co_await request.send();
-  requireDone(answer.getOutcome());
+  bool again = false;
+  auto state =
+      co_await withShim(parts.timer, container.pod(),
+                        [&](shim::Shim::Client shim) -> kj::Promise<Owned<shim::ContainerState>> {
+                          if (!again) {
+                            again = true;
+                            return createOnce(kj::mv(shim), kj::mv(spec));
+                          }
+                          return createAnew(operation, container, devices, kj::mv(shim));
+                        });
   CO_FAILPOINT(parts.timer, "belayd.create-container/after-shim");
-  auto state = co_await answer.getContainer().stateRequest().send();
   parts.inventory.update(container, [&](ContainerRecord::Builder record) {
-    record.setLast(state.getState());
+    record.setLast(state.get());
     record.setCreating(false);
   });
   CO_FAILPOINT(parts.timer, "belayd.create-container/after-record");
+}
+
+// After a shim was lost in the middle of it: an overlay that was mounted cannot be mounted again.
+kj::Promise<Owned<shim::ContainerState>> ContainerManager::createAnew(
+    Operation& operation, Container& container, kj::ArrayPtr<const DeviceNode> devices,
+    shim::Shim::Client shim) {
+  // What there is of it has to be gone first.
+  co_await removeOnce(shim, container.id());
+  parts.snapshotter.remove(container.id());
+  auto spec = prepareSpec(operation, container, devices);
+  co_return co_await createOnce(kj::mv(shim), kj::mv(spec));
 }
 
 Owned<shim::ContainerSpec> ContainerManager::prepareSpec(Operation& operation, Container& container,
@@ -164,18 +197,23 @@ Owned<shim::ContainerSpec> ContainerManager::prepareSpec(Operation& operation, C
   operation.enter("build the container's specification");
   auto target = targetOf(container);
   auto folder = parts.folders.pathOf(container.pod().id());
-  return buildContainerSpec(parts.specOptions, parts.seccomp,
-                            {
-                                .id = container.id(),
-                                .config = container.get().getConfig(),
-                                .pod = container.pod().get().getConfig(),
-                                .podSpec = container.pod().get().getSpec(),
-                                .image = image.get(),
-                                .rootfs = rootfs.asReader(),
-                                .podFilesDir = folder,
-                                .targetContainerId = target,
-                                .devices = devices,
-                            });
+  auto spec = buildContainerSpec(parts.specOptions, parts.seccomp,
+                                 {
+                                     .id = container.id(),
+                                     .config = container.get().getConfig(),
+                                     .pod = container.pod().get().getConfig(),
+                                     .podSpec = container.pod().get().getSpec(),
+                                     .image = image.get(),
+                                     .rootfs = rootfs.asReader(),
+                                     .podFilesDir = folder,
+                                     .targetContainerId = target,
+                                     .devices = devices,
+                                 });
+  FAILPOINT("belayd.create-container/after-snapshot");
+  // Before the shim is asked: whoever cleans up after a crash must know the cgroup.
+  parts.inventory.update(container,
+                         [&](ContainerRecord::Builder record) { record.setSpec(spec.get()); });
+  return spec;
 }
 
 // Full id of the container whose pid namespace is to be shared; empty without one.
@@ -213,23 +251,17 @@ kj::Promise<void> ContainerManager::removeFromShim(Container& container) {
     if (cgroup.size() > 0) co_await parts.cgroups.destroy(kj::str(cgroup), parts.timer);
     co_return;
   }
-  auto shim = co_await orLate(parts.timer, SLACK, "the connection to the pod's shim",
-                              container.pod().client());
-  auto lookup = shim.containerRequest();
-  lookup.setId(container.id());
-  auto found = co_await orLate(parts.timer, SLACK, "the shim's look-up of the container",
-                               lookup.send().dropPipeline());
-  if (isNotFound(found.getOutcome())) {
+  auto removing = withShim(parts.timer, container.pod(), [&](shim::Shim::Client shim) {
+    return removeOnce(kj::mv(shim), container.id());
+  });
+  bool found =
+      co_await orLate(parts.timer, SLACK, "the shim's removal of the container", kj::mv(removing));
+  if (!found) {
     // One whose creation was cut short is not found there while it is taken away, and a process
     // that hangs in the kernel keeps its cgroup.
     auto cgroup = container.get().getSpec().getCgroupPath();
     if (cgroup.size() > 0) co_await parts.cgroups.whenGone(kj::str(cgroup), parts.timer, SLACK);
-    co_return;
   }
-  requireDone(found.getOutcome());
-  auto answer = co_await orLate(parts.timer, SLACK, "the shim's removal of the container",
-                                found.getContainer().removeRequest().send().dropPipeline());
-  requireDone(answer.getOutcome());
   parts.held.releaseAllOf(container.id());
 }
 
@@ -258,13 +290,12 @@ kj::Promise<kj::String> ContainerManager::takeTurnToStart(kj::Own<Container> con
 }
 
 kj::Promise<void> ContainerManager::letGo(Container& container) {
-  auto shim = co_await container.pod().client();
   CO_FAILPOINT(parts.timer, "belayd.start-container/before-shim");
-  auto answer = co_await callContainer(shim, container.id(), [](shim::Container::Client target) {
-    return target.startRequest().send();
-  });
+  auto answer = co_await callContainer(
+      parts.timer, container.pod(), container.id(),
+      [](shim::Container::Client target) { return target.startRequest().send(); });
   CO_FAILPOINT(parts.timer, "belayd.start-container/after-shim");
-  co_await learnState(container, shim);
+  co_await learnState(container);
   CO_FAILPOINT(parts.timer, "belayd.start-container/after-record");
   requireDone(answer.getOutcome());
 }
@@ -294,19 +325,21 @@ kj::Promise<kj::String> ContainerManager::carryOutStop(kj::Own<Container> contai
     co_await teardown.stopWithoutShim(*container, signal, grace);
     co_return kj::String();
   }
-  auto shim = co_await operation.within(grace + SLACK, container->pod().client());
   CO_FAILPOINT(parts.timer, "belayd.stop-container/before-shim");
-  auto stopping = callContainer(shim, container->id(), [&](shim::Container::Client target) {
-    auto request = target.stopRequest();
-    request.setSignal(signal);
-    request.setGraceMs(grace / kj::MILLISECONDS);
-    return request.send();
-  });
+  auto end = parts.timer.now() + grace;
+  auto stopping = callContainer(parts.timer, container->pod(), container->id(),
+                                [&](shim::Container::Client target) {
+                                  auto request = target.stopRequest();
+                                  request.setSignal(signal);
+                                  // A shim that takes over has what is left of it.
+                                  auto left = kj::max(end - parts.timer.now(), 0 * kj::SECONDS);
+                                  request.setGraceMs(left / kj::MILLISECONDS);
+                                  return request.send();
+                                });
   auto stopped = operation.within(grace + SLACK, kj::mv(stopping)).then([](auto answer) {
     requireDone(answer.getOutcome());
   });
-  KJ_IF_MAYBE (failure,
-               co_await attempt(stopped.then([&] { return learnState(*container, shim); }))) {
+  KJ_IF_MAYBE (failure, co_await attempt(stopped.then([&] { return learnState(*container); }))) {
     // Removed by another call meanwhile: that stopped it, too.
     bool removed = parts.inventory.isGone(*container) || container->get().getRemoving();
     if (!removed) kj::throwFatalException(kj::mv(*failure));
@@ -316,10 +349,10 @@ kj::Promise<kj::String> ContainerManager::carryOutStop(kj::Own<Container> contai
 }
 
 // The watcher may not have told yet; after the answer no client may see an older state.
-kj::Promise<void> ContainerManager::learnState(Container& container, shim::Shim::Client shim) {
-  auto state = co_await callContainer(shim, container.id(), [](shim::Container::Client target) {
-    return target.stateRequest().send();
-  });
+kj::Promise<void> ContainerManager::learnState(Container& container) {
+  auto state = co_await callContainer(
+      parts.timer, container.pod(), container.id(),
+      [](shim::Container::Client target) { return target.stateRequest().send(); });
   parts.inventory.apply(container.pod(), state.getState());
 }
 
@@ -388,12 +421,20 @@ kj::Promise<ExecResult> ContainerManager::execSync(kj::StringPtr id, kj::Array<k
   auto process = buildExecProcess(container->get().getSpec(), command, false);
   auto shim = co_await container->pod().client();
   CO_FAILPOINT(parts.timer, "belayd.exec-sync/before-shim");
-  auto running = callContainer(shim, container->id(), [&](shim::Container::Client target) {
+  // Once only: nobody knows what the command has done by the time a shim is lost.
+  auto asking = callContainerOnce(shim, container->id(), [&](shim::Container::Client target) {
     auto request = target.execSyncRequest();
     request.setProcess(process.get());
     request.setTimeoutMs(limit / kj::MILLISECONDS);
     request.setMaxBytes(MAX_EXEC_BYTES);
     return request.send();
+  });
+  using Answer = capnp::Response<shim::Container::ExecSyncResults>;
+  auto running = asking.catch_([](kj::Exception&& exception) -> kj::Promise<Answer> {
+    if (!isLostShim(exception)) return kj::mv(exception);
+    fail(Code::UNAVAILABLE,
+         "the pod's shim was lost while the command ran: how it ended, and "
+         "whether it did, is not known");
   });
   auto answer = limit == 0 * kj::SECONDS ? co_await kj::mv(running)
                                          : co_await orLate(parts.timer, limit + SLACK,
@@ -411,11 +452,10 @@ kj::Promise<ExecResult> ContainerManager::execSync(kj::StringPtr id, kj::Array<k
 
 kj::Promise<void> ContainerManager::reopenLog(kj::StringPtr id) {
   auto container = getRunning(id);
-  auto shim = co_await container->pod().client();
   CO_FAILPOINT(parts.timer, "belayd.reopen-container-log/before-shim");
-  auto reopening = callContainer(shim, container->id(), [](shim::Container::Client target) {
-    return target.reopenLogRequest().send();
-  });
+  auto reopening = callContainer(
+      parts.timer, container->pod(), container->id(),
+      [](shim::Container::Client target) { return target.reopenLogRequest().send(); });
   auto answer =
       co_await orLate(parts.timer, SLACK, "the shim's reopening of the log", kj::mv(reopening));
   requireDone(answer.getOutcome());
@@ -425,15 +465,16 @@ kj::Promise<kj::AutoCloseFd> ContainerManager::exec(kj::StringPtr id, kj::Array<
                                                     bool terminal, StreamSet streams) {
   auto container = getRunning(id);
   auto process = buildExecProcess(container->get().getSpec(), command, terminal);
-  auto shim = co_await container->pod().client();
-  auto asking = callContainer(shim, container->id(), [&](shim::Container::Client target) {
-    auto request = target.execRequest();
-    request.setProcess(process.get());
-    request.setStdin(streams.in);
-    request.setStdout(streams.out);
-    request.setStderr(streams.err);
-    return request.send();
-  });
+  // Nothing runs before the session says so.
+  auto asking = callContainer(parts.timer, container->pod(), container->id(),
+                              [&](shim::Container::Client target) {
+                                auto request = target.execRequest();
+                                request.setProcess(process.get());
+                                request.setStdin(streams.in);
+                                request.setStdout(streams.out);
+                                request.setStderr(streams.err);
+                                return request.send();
+                              });
   auto answer = co_await orLate(parts.timer, SLACK, "the shim's answer", kj::mv(asking));
   requireDone(answer.getOutcome());
   CO_FAILPOINT(parts.timer, "belayd.exec/after-shim");
@@ -443,14 +484,14 @@ kj::Promise<kj::AutoCloseFd> ContainerManager::exec(kj::StringPtr id, kj::Array<
 kj::Promise<kj::AutoCloseFd> ContainerManager::attach(kj::StringPtr id, StreamSet streams) {
   auto container = getRunning(id);
   bool terminal = container->get().getSpec().getProcess().getTerminal();
-  auto shim = co_await container->pod().client();
-  auto asking = callContainer(shim, container->id(), [&](shim::Container::Client target) {
-    auto request = target.attachRequest();
-    request.setStdin(streams.in);
-    request.setStdout(streams.out);
-    request.setStderr(streams.err && !terminal);
-    return request.send();
-  });
+  auto asking = callContainer(parts.timer, container->pod(), container->id(),
+                              [&](shim::Container::Client target) {
+                                auto request = target.attachRequest();
+                                request.setStdin(streams.in);
+                                request.setStdout(streams.out);
+                                request.setStderr(streams.err && !terminal);
+                                return request.send();
+                              });
   auto answer = co_await orLate(parts.timer, SLACK, "the shim's answer", kj::mv(asking));
   requireDone(answer.getOutcome());
   CO_FAILPOINT(parts.timer, "belayd.attach/after-shim");

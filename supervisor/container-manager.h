@@ -51,6 +51,9 @@ class ContainerManager {
                                Owned<ContainerConfig> config);
   kj::Own<Container> recordIntent(Pod& pod, ContainerConfig::Reader config);
   kj::Promise<void> setUp(Operation& operation, Container& container);
+  kj::Promise<Owned<shim::ContainerState>> createAnew(Operation& operation, Container& container,
+                                                      kj::ArrayPtr<const DeviceNode> devices,
+                                                      shim::Shim::Client shim);
   Owned<shim::ContainerSpec> prepareSpec(Operation& operation, Container& container,
                                          kj::ArrayPtr<const DeviceNode> devices);
   kj::String targetOf(Container& container);
@@ -59,7 +62,7 @@ class ContainerManager {
 
   kj::Promise<kj::String> takeTurnToStart(kj::Own<Container> container, Operation& operation);
   kj::Promise<void> letGo(Container& container);
-  kj::Promise<void> learnState(Container& container, shim::Shim::Client shim);
+  kj::Promise<void> learnState(Container& container);
   kj::Promise<kj::String> carryOutStop(kj::Own<Container> container, kj::Duration grace,
                                        Operation& operation);
   kj::Promise<kj::String> takeTurnToUpdate(kj::Own<Container> container,

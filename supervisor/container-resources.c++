@@ -60,14 +60,14 @@ kj::Promise<kj::String> ContainerManager::takeTurnToUpdate(kj::Own<Container> co
   int32_t score = oomScoreAdj(merged.get(), parts.specOptions.oomScoreAdjFloor);
 
   operation.enter("change the limits");
-  auto shim = co_await container->pod().client();
-  auto changing = callContainer(shim, container->id(), [&](shim::Container::Client target) {
-    auto request = target.updateResourcesRequest();
-    fillChange(request.initResources(), limits.get(), change.get());
-    request.setOomScoreAdj(score);
-    request.setSetOomScoreAdj(change.get().getOomScoreAdj() != 0);
-    return request.send();
-  });
+  auto changing = callContainer(parts.timer, container->pod(), container->id(),
+                                [&](shim::Container::Client target) {
+                                  auto request = target.updateResourcesRequest();
+                                  fillChange(request.initResources(), limits.get(), change.get());
+                                  request.setOomScoreAdj(score);
+                                  request.setSetOomScoreAdj(change.get().getOomScoreAdj() != 0);
+                                  return request.send();
+                                });
   auto answer = co_await operation.within(UPDATE_LIMIT, kj::mv(changing));
   requireDone(answer.getOutcome());
   parts.inventory.update(*container, [&](ContainerRecord::Builder record) {

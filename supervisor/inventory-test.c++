@@ -115,17 +115,27 @@ TEST_F(InventoryTest, WhatNobodyTellsIsUnknown) {
   EXPECT_GT(exit.getFinishedAtNs(), 0);
 }
 
-TEST_F(InventoryTest, AnOrphanThatEndsIsItsContainer) {
+TEST_F(InventoryTest, AnOrphansEndIsForThePodsNextShim) {
   auto pod = addPod("p");
   auto container = addContainer(*pod, "c");
-  // Not started: that pid is not the container's end.
-  inventory.orphanExited(4711, {.signal = SIGKILL});
-  EXPECT_FALSE(container->hasExited());
-  inventory.update(*container, [](ContainerRecord::Builder record) {
-    record.getLast().setStage(shim::Stage::RUNNING);
-  });
   inventory.orphanExited(1, {.exitCode = 1});
+  EXPECT_EQ(0u, pod->orphanExits().size());
+  inventory.orphanExited(4711, {.exitCode = 3});
   EXPECT_FALSE(container->hasExited());
+  auto exits = pod->orphanExits();
+  ASSERT_EQ(1u, exits.size());
+  EXPECT_EQ(4711, exits[0].get().getPid());
+  EXPECT_EQ(3, exits[0].get().getCode());
+  // There will be none.
+  inventory.settleOrphans(*pod);
+  EXPECT_EQ(3, container->get().getLast().getExit().getCode());
+  EXPECT_EQ(0u, pod->orphanExits().size());
+}
+
+TEST_F(InventoryTest, AnOrphanOfALostPodThatEndsIsItsContainer) {
+  auto pod = addPod("p");
+  pod->setShimDead();
+  auto container = addContainer(*pod, "c");
   inventory.orphanExited(4711, {.signal = SIGKILL});
   EXPECT_EQ(137, container->get().getLast().getExit().getCode());
   EXPECT_EQ(SIGKILL, container->get().getLast().getExit().getSignal());

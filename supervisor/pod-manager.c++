@@ -13,6 +13,7 @@
 #include "supervisor/shim-failure.h"
 #include "supervisor/spec/cgroup-path.h"
 #include "supervisor/spec/pod-files.h"
+#include "supervisor/with-shim.h"
 
 namespace belay::supervisor {
 
@@ -295,9 +296,10 @@ kj::Promise<kj::AutoCloseFd> PodManager::portForward(kj::StringPtr id) {
   if (pod->stage() != PodStage::READY) {
     fail(Code::FAILED_PRECONDITION, "pod sandbox ", pod->id(), " is not ready");
   }
-  auto shim = co_await pod->client();
-  auto answer = co_await orLate(parts.timer, FORWARD_LIMIT, "the shim's answer",
-                                shim.portForwardRequest().send().dropPipeline());
+  auto asking = withShim(parts.timer, *pod, [](shim::Shim::Client shim) {
+    return shim.portForwardRequest().send().dropPipeline();
+  });
+  auto answer = co_await orLate(parts.timer, FORWARD_LIMIT, "the shim's answer", kj::mv(asking));
   requireDone(answer.getOutcome());
   co_return co_await receiveDescriptor(answer.getSession());
 }

@@ -12,6 +12,7 @@
 #include "supervisor/log.h"
 #include "supervisor/shim-failure.h"
 #include "supervisor/spec/cgroup-path.h"
+#include "supervisor/with-shim.h"
 
 namespace belay::supervisor {
 
@@ -82,14 +83,17 @@ kj::Promise<void> PodTeardown::killContainer(shim::Shim::Client shim, kj::String
 }
 
 kj::Promise<void> PodTeardown::askToStop(Pod& pod) {
-  auto shim = co_await orLate(parts.timer, SHIM_LIMIT, "the connection to the shim", pod.client());
+  auto stopping = withShim(parts.timer, pod,
+                           [&](shim::Shim::Client shim) { return stopAll(kj::mv(shim), pod); });
+  co_await orLate(parts.timer, SHIM_LIMIT, "the shim's stop of all containers", kj::mv(stopping));
+}
+
+kj::Promise<void> PodTeardown::stopAll(shim::Shim::Client shim, Pod& pod) {
   kj::Vector<kj::Promise<void>> stops;
   for (auto& container : parts.inventory.containersOf(pod)) {
-    if (container->hasExited()) continue;
-    stops.add(killContainer(shim, container->id()));
+    if (!container->hasExited()) stops.add(killContainer(shim, container->id()));
   }
-  auto all = kj::joinPromises(stops.releaseAsArray());
-  co_await orLate(parts.timer, SHIM_LIMIT, "the shim's stop of all containers", kj::mv(all));
+  co_await kj::joinPromises(stops.releaseAsArray());
   // What the watcher has not told yet.
   auto answer = co_await shim.stateRequest().send();
   for (auto state : answer.getState().getContainers())

@@ -43,6 +43,7 @@ class PodTeardown {
   void applyRecord(Pod& pod);
   kj::Promise<void> stopContainers(Pod& pod);
   kj::Promise<void> askToStop(Pod& pod);
+  kj::Promise<void> stopAll(shim::Shim::Client shim, Pod& pod);
   static kj::Promise<void> killContainer(shim::Shim::Client shim, kj::StringPtr id);
   kj::Promise<void> killAllWithoutShim(Pod& pod);
   kj::Promise<void> giveGrace(Container& container, int signal, kj::Duration grace);

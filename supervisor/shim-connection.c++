@@ -218,7 +218,7 @@ void ShimConnection::giveUp() {
 
 kj::Promise<shim::Shim::Client> ShimConnection::client(kj::Duration limit) {
   auto end = timer.now() + limit;
-  while (session == nullptr && !dead && timer.now() < end) {
+  while (session == nullptr && !dead && !hungUp && timer.now() < end) {
     co_await connected.addBranch().exclusiveJoin(timer.atTime(end));
   }
   if (dead) fail(Code::UNAVAILABLE, "the pod's shim is dead");

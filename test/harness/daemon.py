@@ -118,8 +118,8 @@ class Belayd:
             self.process = None
 
     def shims(self):
-        """pids of this daemon's shims."""
-        found = []
+        """pids of this daemon's shims; not of their children, which are called so until they run a container's."""
+        found = {}
         for entry in os.scandir("/proc"):
             if entry.name.isdigit():
                 try:
@@ -127,8 +127,9 @@ class Belayd:
                 except OSError:
                     continue
                 if b"belay-shim" in command.split(b"\0")[0] and str(self.state).encode() in command:
-                    found.append(int(entry.name))
-        return found
+                    stat = pathlib.Path(entry.path, "stat").read_text(errors="replace")
+                    found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+        return [pid for pid, parent in found.items() if parent not in found]
 
     def clients(self):
         """How many connections it has accepted on the CRI socket."""
