@@ -154,6 +154,7 @@ TEST_F(CniSystem, AddressThatLostItsOwnerIsFreedUnlessItIsBeingGiven) {
   auto ip = kj::str(attachment.get().getIps()[0]);
   auto leases = kj::str(folder, "/leases/belay-test/");
   std::ofstream(kj::str(leases, "10.213.7.200").cStr()) << "pod-5\r\neth0";
+  std::ofstream(kj::str(leases, "10.213.7.201").cStr()) << std::string(70, '\0');
   ASSERT_EQ(truncate(kj::str(leases, ip).cStr(), 0), 0);
   ASSERT_EQ(umount2(netns.cStr(), MNT_DETACH), 0);
 
@@ -166,6 +167,7 @@ TEST_F(CniSystem, AddressThatLostItsOwnerIsFreedUnlessItIsBeingGiven) {
   EXPECT_TRUE(leased(ip));
   cni->del(attachment).wait(io.waitScope);
   EXPECT_FALSE(leased(ip));
+  EXPECT_FALSE(leased("10.213.7.201"));
   EXPECT_TRUE(leased("10.213.7.200"));
 }
 

@@ -18,6 +18,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+// An id, a line break, an interface's name.
+constexpr size_t MAX_LEASE_BYTES = 4096;
+
 constexpr auto DEFAULT_FOLDER = "/var/lib/cni/networks";
 
 // Null when the plug-in's addresses are not host-local's.
@@ -37,6 +40,17 @@ bool isAddress(kj::StringPtr name) {
          inet_pton(AF_INET6, name.cStr(), &address) == 1;
 }
 
+// Empty, or the zeros of blocks that were given to the file and never written.
+bool isNameless(int folder, kj::StringPtr name) {
+  KJ_IF_MAYBE (text, snapshot::tryReadFile(folder, name, MAX_LEASE_BYTES)) {
+    for (char c : *text) {
+      if (c != '\0') return false;
+    }
+    return true;
+  }
+  return false;
+}
+
 int freeNamelessIn(int folder) {
   auto lock = snapshot::tryOpenAt(folder, "lock", O_RDONLY | O_NOFOLLOW);
   KJ_IF_MAYBE (file, lock) {
@@ -52,11 +66,9 @@ int freeNamelessIn(int folder) {
   int freed = 0;
   for (auto& name : snapshot::namesIn(folder)) {
     if (!isAddress(name)) continue;
-    KJ_IF_MAYBE (stats, snapshot::tryStat(folder, name)) {
-      if (!S_ISREG(stats->st_mode) || stats->st_size > 0) continue;
-      KJ_SYSCALL(unlinkat(folder, name.cStr(), 0), name);
-      ++freed;
-    }
+    if (!isNameless(folder, name)) continue;
+    KJ_SYSCALL(unlinkat(folder, name.cStr(), 0), name);
+    ++freed;
   }
   return freed;
 }

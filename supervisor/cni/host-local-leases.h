@@ -9,7 +9,7 @@
 
 namespace belay::supervisor {
 
-// Removes the files without contents from where this list's plug-ins keep addresses by host-local.
+// Removes the files without an id from where this list's plug-ins keep addresses by host-local.
 // Under host-local's own lock, so that none of them is one that is just being written; nothing is
 // done if the lock is taken. Returns how many there were. Throws what the file system says.
 int freeNamelessLeases(const NetworkList& list);
