@@ -48,7 +48,7 @@ TEST(CriService, ServesEveryMethodOfTheContract) {
   for (auto& method : methods) {
     // A server refuses to serve one method twice.
     auto again = kj::runCatchingExceptions([&]() {
-      server.addUnary(method.path.c_str(), [](grpc::Call&, kj::Array<const kj::byte>) {
+      server.addUnary(method.path.c_str(), [](grpc::Call&, kj::ArrayPtr<const kj::byte>) {
         return kj::Promise<kj::Array<kj::byte>>(nullptr);
       });
     });

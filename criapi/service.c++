@@ -22,11 +22,12 @@ class Methods {
 
   template <typename Request, typename Response>
   void add(kj::StringPtr name,
-           kj::Promise<Response> (*handler)(Context& context, const Request& request)) {
-    server.unary<Request, Response>(
-        path(name), [&context = context, handler](grpc::Call&, const Request& request) {
-          return handler(context, request);
-        });
+           kj::Promise<Response> (*handler)(Context& context, const Request& request),
+           grpc::OnRelay onRelay = grpc::OnRelay::REPEAT) {
+    auto serve = [&context = context, handler](grpc::Call&, const Request& request) {
+      return handler(context, request);
+    };
+    server.unary<Request, Response>(path(name), kj::mv(serve), onRelay);
   }
 
   template <typename Request, typename Response>
@@ -43,14 +44,14 @@ class Methods {
   void addUnbuilt(kj::StringPtr name) {
     server.addUnary(
         path(name),
-        [](grpc::Call& call, kj::Array<const kj::byte>) -> kj::Promise<kj::Array<kj::byte>> {
+        [](grpc::Call& call, kj::ArrayPtr<const kj::byte>) -> kj::Promise<kj::Array<kj::byte>> {
           refuseUnbuilt(call);
         });
   }
 
   void addUnbuiltStream(kj::StringPtr name) {
     server.addStream(path(name),
-                     [](grpc::Call& call, kj::Array<const kj::byte>,
+                     [](grpc::Call& call, kj::ArrayPtr<const kj::byte>,
                         grpc::MessageWriter&) -> kj::Promise<void> { refuseUnbuilt(call); });
   }
 
@@ -86,7 +87,7 @@ void addRuntimeService(Methods methods) {
   methods.add("UpdateContainerResources", &updateContainerResources);
   methods.add("ReopenContainerLog", &reopenContainerLog);
 
-  methods.add("ExecSync", &execSync);
+  methods.add("ExecSync", &execSync, grpc::OnRelay::FINISH);
   methods.add("Exec", &exec);
   methods.add("Attach", &attach);
   methods.add("PortForward", &portForward);

@@ -141,6 +141,11 @@ void Connection::goAway() {
 // -------------------------------------------------------------------------------------------------
 // Calls
 
+void Connection::relayCalls() {
+  for (auto& call : calls)
+    call.value->relay();
+}
+
 void Connection::onStream(int32_t streamId) {
   calls.insert(streamId, kj::heap<ServerCall>(server, session, budget, streamId));
 }

@@ -27,6 +27,9 @@ class Connection final : private SessionEvents {
   // Tells the client to go elsewhere, and makes run() end after the calls in progress.
   void drain();
 
+  // The server's relay was set: see HandledCall::relay().
+  void relayCalls();
+
   // For the server's list of connections.
   kj::ListLink<Connection> link;
 

@@ -53,12 +53,15 @@ bool isPrintableAscii(kj::StringPtr text) {
 
 ServerCall::ServerCall(ServerContext& server, Session& session, ByteBudget& budget,
                        int32_t streamId)
-    : server(server),
+    : HandledCall(server),
       session(session),
       streamId(streamId),
-      startedAt(kj::systemPreciseMonotonicClock().now()),
       request(server.options.maxMessageBytes, budget),
       replies(budget) {}
+
+ServerCall::~ServerCall() noexcept(false) {
+  stop();
+}
 
 // -------------------------------------------------------------------------------------------------
 // The request
@@ -147,10 +150,7 @@ void ServerCall::requestEnd() {
       finish(kj::mv(refusal));
     }
     KJ_CASE_ONEOF(message, kj::Array<kj::byte>) {
-      // Handlers start from the event loop, never from within nghttp2's callbacks.
-      running = kj::evalLater([this, message = kj::mv(message)]() mutable {
-                  return run(kj::mv(message));
-                }).eagerlyEvaluate([](kj::Exception&& e) { KJ_LOG(ERROR, e); });
+      start(KJ_ASSERT_NONNULL(method), kj::mv(message));
     }
   }
 }
@@ -168,40 +168,7 @@ kj::Maybe<kj::Duration> ServerCall::timeLeft() const {
 }
 
 // -------------------------------------------------------------------------------------------------
-// The handler
-
-kj::Promise<void> ServerCall::run(kj::Array<kj::byte> message) {
-  Status status;
-  try {
-    auto& handler = KJ_ASSERT_NONNULL(method);
-    KJ_SWITCH_ONEOF(handler) {
-      KJ_CASE_ONEOF(unary, UnaryHandler) {
-        auto reply = co_await unary(*this, kj::mv(message));
-        bool isRefused = false;
-        KJ_IF_MAYBE (chosen, chosenStatus) {
-          isRefused = !chosen->isOk();
-        }
-        if (!isRefused) enqueue(kj::mv(reply));
-      }
-      KJ_CASE_ONEOF(stream, StreamHandler) {
-        co_await stream(*this, kj::mv(message), *this);
-      }
-    }
-  } catch (...) {
-    status = statusOf(kj::getCaughtExceptionAsKj());
-  }
-  KJ_IF_MAYBE (chosen, chosenStatus) {
-    status = kj::mv(*chosen);
-  }
-  finish(kj::mv(status));
-}
-
-Status ServerCall::statusOf(const kj::Exception& exception) {
-  auto status = server.options.statusOf(exception);
-  // An exception is never success.
-  if (status.isOk()) status.code = Code::UNKNOWN;
-  return status;
-}
+// Replies and the deadline
 
 kj::Promise<void> ServerCall::write(kj::Array<kj::byte> message) {
   KJ_IF_MAYBE (previous, pendingWrite) {
@@ -241,7 +208,7 @@ void ServerCall::expire() {
     if (replies.size() > 0) session.reset(streamId, ResetCode::CANCEL);
     return;
   }
-  running = nullptr;
+  stop();
   replies.clear();
   finish({Code::DEADLINE_EXCEEDED, kj::str("the deadline of the call passed")});
   if (isBlocked) session.reset(streamId, ResetCode::CANCEL);
@@ -252,7 +219,7 @@ void ServerCall::expire() {
 
 void ServerCall::finish(Status status) {
   if (isEnded()) return;
-  report(status.code, status.message);
+  if (method != nullptr) report(status.code, status.message);
   finalStatus = kj::mv(status);
   if (isReplyStarted) {
     session.resume(streamId);
@@ -301,16 +268,8 @@ void ServerCall::addTrailer(kj::StringPtr name, kj::StringPtr value) {
 }
 
 void ServerCall::closed() {
-  if (!isEnded()) report(Code::CANCELLED, "the client gave the call up"_kj);
-}
-
-void ServerCall::report(Code code, kj::StringPtr message) {
-  if (method == nullptr) return;
-  KJ_IF_MAYBE (onCallEnd, server.options.onCallEnd) {
-    (*onCallEnd)(CallReport{.path = requestPath,
-                            .code = code,
-                            .message = message,
-                            .elapsed = kj::systemPreciseMonotonicClock().now() - startedAt});
+  if (!isEnded() && method != nullptr) {
+    report(Code::CANCELLED, "the client gave the call up"_kj);
   }
 }
 

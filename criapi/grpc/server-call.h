@@ -3,35 +3,20 @@
 #pragma once
 
 #include <kj/async.h>
-#include <kj/map.h>
-#include <kj/one-of.h>
-#include <kj/timer.h>
 #include <kj/vector.h>
 
-#include "criapi/grpc/call.h"
+#include "criapi/grpc/handled-call.h"
 #include "criapi/grpc/message.h"
 #include "criapi/grpc/reply-queue.h"
-#include "criapi/grpc/server.h"
 #include "criapi/grpc/session.h"
 
 namespace belay::criapi::grpc {
 
-using Method = kj::OneOf<UnaryHandler, StreamHandler>;
-using MethodTable = kj::HashMap<kj::String, Method>;
-
-// What all calls of a server share. The members outlive every call.
-struct ServerContext {
-  kj::Timer& timer;
-  Options& options;
-  MethodTable& methods;
-  ByteBudget& budget;
-};
-
-class ServerCall final : public Call, public MessageWriter, public ReplySource {
+class ServerCall final : public HandledCall, public ReplySource {
  public:
   // `session` and `budget` (the connection's) outlive this.
   ServerCall(ServerContext& server, Session& session, ByteBudget& budget, int32_t streamId);
-  ~ServerCall() noexcept(false) = default;
+  ~ServerCall() noexcept(false);
   KJ_DISALLOW_COPY_AND_MOVE(ServerCall);
 
   // The request's parts, in this order (see SessionEvents). None but closed() once it ended.
@@ -50,7 +35,6 @@ class ServerCall final : public Call, public MessageWriter, public ReplySource {
   kj::Maybe<kj::StringPtr> metadata(kj::StringPtr name) const override;
   kj::Maybe<kj::Duration> timeLeft() const override;
   void addTrailer(kj::StringPtr name, kj::StringPtr value) override;
-  void setStatus(Status status) override { chosenStatus = kj::mv(status); }
 
   // MessageWriter
   kj::Promise<void> write(kj::Array<kj::byte> message) override;
@@ -62,10 +46,8 @@ class ServerCall final : public Call, public MessageWriter, public ReplySource {
   void sendTrailers() override;
 
  private:
-  ServerContext& server;
   Session& session;
   int32_t streamId;
-  kj::TimePoint startedAt;
 
   // The request.
   kj::String httpMethod;
@@ -81,25 +63,23 @@ class ServerCall final : public Call, public MessageWriter, public ReplySource {
   ReplyQueue replies;
   bool isReplyStarted = false;
   kj::Vector<Header> trailers;
-  kj::Maybe<Status> chosenStatus;
   // Set when the call ended; what is queued is still being sent then.
   kj::Maybe<Status> finalStatus;
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> pendingWrite;
 
   kj::Maybe<kj::Promise<void>> expiry;
-  // Last, so that a handler's destructors find the rest of the call alive.
-  kj::Maybe<kj::Promise<void>> running;
 
   void rejectHttp(kj::StringPtr httpStatus);
   kj::Maybe<Status> acceptEncoding();
   kj::Maybe<Status> acceptTimeout();
 
-  kj::Promise<void> run(kj::Array<kj::byte> message);
-  Status statusOf(const kj::Exception& exception);
+  // HandledCall
+  bool hasBegunReply() const override { return isReplyStarted; }
+  void reply(kj::Array<kj::byte> message) override { enqueue(kj::mv(message)); }
+  void finish(Status status) override;
+
   void enqueue(kj::Array<kj::byte> message);
   void expire();
-  void finish(Status status);
-  void report(Code code, kj::StringPtr message);
   kj::Vector<HeaderView> withStatus(kj::Vector<HeaderView> head, kj::StringPtr code,
                                     kj::StringPtr message) const;
 };

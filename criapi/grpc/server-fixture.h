@@ -40,27 +40,28 @@ class ServerTest : public ::testing::Test {
       reports.push_back(kj::str(report.path, " ", nameOf(report.code)).cStr());
     };
     auto& s = *maybeServer.emplace(kj::heap<Server>(timer, kj::mv(options)));
-    s.addUnary("/t.S/Echo", [](Call&, kj::Array<const kj::byte> request) {
-      return kj::Promise<kj::Array<kj::byte>>(kj::heapArray(request.asPtr()));
+    s.addUnary("/t.S/Echo", [](Call&, kj::ArrayPtr<const kj::byte> request) {
+      return kj::Promise<kj::Array<kj::byte>>(kj::heapArray(request));
     });
-    s.addUnary("/t.S/Hold", [this](Call&, kj::Array<const kj::byte>) { return hold(); });
+    s.addUnary("/t.S/Hold", [this](Call&, kj::ArrayPtr<const kj::byte>) { return hold(); });
     s.addUnary("/t.S/StdThrow",
-               [](Call&, kj::Array<const kj::byte>) -> kj::Promise<kj::Array<kj::byte>> {
+               [](Call&, kj::ArrayPtr<const kj::byte>) -> kj::Promise<kj::Array<kj::byte>> {
                  throw std::runtime_error("of the standard library");
                });
     s.addUnary("/t.S/BadTrailer",
-               [](Call& call, kj::Array<const kj::byte>) -> kj::Promise<kj::Array<kj::byte>> {
+               [](Call& call, kj::ArrayPtr<const kj::byte>) -> kj::Promise<kj::Array<kj::byte>> {
                  call.addTrailer("grpc-status", "0");
                  return kj::Array<kj::byte>();
                });
-    s.addStream("/t.S/Flood", [this](Call&, kj::Array<const kj::byte>, MessageWriter& writer) {
+    s.addStream("/t.S/Flood", [this](Call&, kj::ArrayPtr<const kj::byte>, MessageWriter& writer) {
       return flood(writer);
     });
-    s.addStream("/t.S/TwoWrites",
-                [](Call&, kj::Array<const kj::byte>, MessageWriter& writer) -> kj::Promise<void> {
-                  auto first = writer.write(kj::heapArray<kj::byte>(1 << 20));
-                  return writer.write(kj::heapArray<kj::byte>(1));
-                });
+    s.addStream(
+        "/t.S/TwoWrites",
+        [](Call&, kj::ArrayPtr<const kj::byte>, MessageWriter& writer) -> kj::Promise<void> {
+          auto first = writer.write(kj::heapArray<kj::byte>(1 << 20));
+          return writer.write(kj::heapArray<kj::byte>(1));
+        });
     return s;
   }
 

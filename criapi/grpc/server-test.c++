@@ -191,7 +191,7 @@ TEST_F(ServerTest, TurnsAnyExceptionIntoAStatus) {
 
 TEST_F(ServerTest, RefusesToHaveAMethodTwice) {
   EXPECT_THROW(server().addUnary("/t.S/Echo",
-                                 [](Call&, kj::Array<const kj::byte>) {
+                                 [](Call&, kj::ArrayPtr<const kj::byte>) {
                                    return kj::Promise<kj::Array<kj::byte>>(kj::Array<kj::byte>());
                                  }),
                kj::Exception);

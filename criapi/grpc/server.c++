@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 
 #include "criapi/grpc/connection.h"
+#include "criapi/grpc/local-call.h"
 
 namespace belay::criapi::grpc {
 
@@ -12,7 +13,7 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
   Impl(kj::Timer& timer, Options&& options)
       : options(kj::mv(options)),
         budget(this->options.maxBufferedBytes),
-        context{timer, this->options, methods, budget},
+        context{timer, this->options, methods, budget, nullptr},
         tasks(*this) {}
 
   void addMethod(kj::StringPtr path, Method method) {
@@ -39,6 +40,22 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
     return all.addBranch();
   }
 
+  kj::Promise<Reply> call(kj::StringPtr path, kj::Array<const kj::byte> request,
+                          kj::Maybe<MessageWriter&> writer) {
+    LocalCall call(context, path, writer);
+    localCalls.add(call);
+    KJ_DEFER(localCalls.remove(call));
+    co_return co_await call.run(kj::mv(request));
+  }
+
+  void relayTo(CallRelay& relay) {
+    context.relay = relay;
+    for (auto& connection : connections)
+      connection.relayCalls();
+    for (auto& call : localCalls)
+      call.relay();
+  }
+
   size_t connectionCount() const { return connections.size(); }
 
  private:
@@ -47,6 +64,7 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
   ByteBudget budget;
   ServerContext context;
   kj::List<Connection, &Connection::link> connections;
+  kj::List<LocalCall, &LocalCall::link> localCalls;
   kj::TaskSet tasks;
   kj::Maybe<kj::ForkedPromise<void>> drained;
 
@@ -69,12 +87,12 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
 Server::Server(kj::Timer& timer, Options options) : impl(kj::heap<Impl>(timer, kj::mv(options))) {}
 Server::~Server() noexcept(false) = default;
 
-void Server::addUnary(kj::StringPtr path, UnaryHandler handler) {
-  impl->addMethod(path, Method(kj::mv(handler)));
+void Server::addUnary(kj::StringPtr path, UnaryHandler handler, OnRelay onRelay) {
+  impl->addMethod(path, Method{kj::mv(handler), onRelay});
 }
 
 void Server::addStream(kj::StringPtr path, StreamHandler handler) {
-  impl->addMethod(path, Method(kj::mv(handler)));
+  impl->addMethod(path, Method{kj::mv(handler), OnRelay::REPEAT});
 }
 
 void Server::accept(kj::Own<kj::AsyncIoStream> stream) {
@@ -83,6 +101,21 @@ void Server::accept(kj::Own<kj::AsyncIoStream> stream) {
 
 kj::Promise<void> Server::drain() {
   return impl->drain();
+}
+
+kj::Promise<Reply> Server::call(kj::StringPtr path, kj::Array<const kj::byte> request) {
+  return impl->call(path, kj::mv(request), nullptr);
+}
+
+kj::Promise<Status> Server::call(kj::StringPtr path, kj::Array<const kj::byte> request,
+                                 MessageWriter& writer) {
+  return impl->call(path, kj::mv(request), writer).then([](Reply reply) {
+    return kj::mv(reply.status);
+  });
+}
+
+void Server::relayTo(CallRelay& relay) {
+  impl->relayTo(relay);
 }
 
 size_t Server::connectionCount() const {

@@ -26,18 +26,26 @@
 #include <climits>
 
 #include "criapi/grpc/call.h"
+#include "criapi/grpc/relay.h"
 #include "criapi/grpc/status.h"
 
 namespace belay::criapi::grpc {
 
-// Serves one unary call: takes the request's bytes, gives the reply's.
-using UnaryHandler =
-    kj::Function<kj::Promise<kj::Array<kj::byte>>(Call& call, kj::Array<const kj::byte> request)>;
+// Serves one unary call: takes the request's bytes, which live as long as the promise, gives the
+// reply's.
+using UnaryHandler = kj::Function<kj::Promise<kj::Array<kj::byte>>(
+    Call& call, kj::ArrayPtr<const kj::byte> request)>;
 
-// Serves one server-streaming call: the stream ends when the promise does. `writer` lives as long
-// as `call`.
-using StreamHandler = kj::Function<kj::Promise<void>(Call& call, kj::Array<const kj::byte> request,
-                                                     MessageWriter& writer)>;
+// Serves one server-streaming call: the stream ends when the promise does. `request` and `writer`
+// live as long as `call`.
+using StreamHandler = kj::Function<kj::Promise<void>(
+    Call& call, kj::ArrayPtr<const kj::byte> request, MessageWriter& writer)>;
+
+// What becomes of a method's calls in progress when they are relayed (Server::relayTo).
+enum class OnRelay {
+  REPEAT,  // the handler is dropped, and the relay asked instead
+  FINISH,  // it goes on here: to begin again would do something twice
+};
 
 // A call that ended, for logs and metrics. The strings are valid during the callback.
 struct CallReport {
@@ -104,7 +112,7 @@ class Server {
   // Adds a method. `path` is "/package.Service/Method"; twice the same is an error. Add all methods
   // before the first connection. The handler lives as long as the server, so a lambda that is a
   // coroutine may use its captures after a co_await.
-  void addUnary(kj::StringPtr path, UnaryHandler handler);
+  void addUnary(kj::StringPtr path, UnaryHandler handler, OnRelay onRelay = OnRelay::REPEAT);
   void addStream(kj::StringPtr path, StreamHandler handler);
 
   // The same for protobuf messages. `request` lives as long as the handler's promise. A request
@@ -112,7 +120,8 @@ class Server {
   // must be UTF-8: see sanitizeUtf8 in utf8.h.
   template <typename Request, typename Response>
   void unary(kj::StringPtr path,
-             kj::Function<kj::Promise<Response>(Call& call, const Request& request)> handler);
+             kj::Function<kj::Promise<Response>(Call& call, const Request& request)> handler,
+             OnRelay onRelay = OnRelay::REPEAT);
   template <typename Request, typename Response>
   void serverStream(kj::StringPtr path,
                     kj::Function<kj::Promise<void>(Call& call, const Request& request,
@@ -127,6 +136,17 @@ class Server {
   // progress have ended and their replies are sent. Sets no time limit: drop the server to end what
   // is left. May be called again.
   [[nodiscard]] kj::Promise<void> drain();
+
+  // Makes a call from within the process: what a relay's other end does. Dropping the promise gives
+  // the call up. An unknown method, or one of the other kind, is UNIMPLEMENTED. `path` lives as
+  // long as the promise, and so does `writer`.
+  [[nodiscard]] kj::Promise<Reply> call(kj::StringPtr path, kj::Array<const kj::byte> request);
+  [[nodiscard]] kj::Promise<Status> call(kj::StringPtr path, kj::Array<const kj::byte> request,
+                                         MessageWriter& writer);
+
+  // From here on the relay, which outlives the server, carries out all calls, those in progress
+  // too, unless their reply has begun or their method is OnRelay::FINISH. Once.
+  void relayTo(CallRelay& relay);
 
   // How many connections are open.
   size_t connectionCount() const;
@@ -146,7 +166,7 @@ namespace detail {
 [[noreturn]] void failSerialize(Call& call, kj::StringPtr typeName, size_t bytes);
 
 template <typename Message>
-void parse(Call& call, kj::Array<const kj::byte> bytes, Message& message) {
+void parse(Call& call, kj::ArrayPtr<const kj::byte> bytes, Message& message) {
   if (bytes.size() > static_cast<size_t>(INT_MAX) ||
       !message.ParseFromArray(bytes.begin(), static_cast<int>(bytes.size()))) {
     failParse(call, message.GetTypeName().c_str());
@@ -168,18 +188,18 @@ kj::Array<kj::byte> serialize(Call& call, const Message& message) {
 
 template <typename Request, typename Response, typename Handler>
 kj::Promise<kj::Array<kj::byte>> serveUnary(Handler& handler, Call& call,
-                                            kj::Array<const kj::byte> bytes) {
+                                            kj::ArrayPtr<const kj::byte> bytes) {
   Request request;
-  parse(call, kj::mv(bytes), request);
+  parse(call, bytes, request);
   Response response = co_await handler(call, request);
   co_return serialize(call, response);
 }
 
 template <typename Request, typename Response, typename Handler>
-kj::Promise<void> serveStream(Handler& handler, Call& call, kj::Array<const kj::byte> bytes,
+kj::Promise<void> serveStream(Handler& handler, Call& call, kj::ArrayPtr<const kj::byte> bytes,
                               MessageWriter& writer) {
   Request request;
-  parse(call, kj::mv(bytes), request);
+  parse(call, bytes, request);
   StreamWriter<Response> typedWriter(call, writer);
   co_await handler(call, request, typedWriter);
 }
@@ -193,19 +213,21 @@ kj::Promise<void> StreamWriter<Response>::write(const Response& message) {
 
 template <typename Request, typename Response>
 void Server::unary(kj::StringPtr path,
-                   kj::Function<kj::Promise<Response>(Call&, const Request&)> handler) {
-  addUnary(path, [handler = kj::mv(handler)](Call& call, kj::Array<const kj::byte> bytes) mutable {
-    return detail::serveUnary<Request, Response>(handler, call, kj::mv(bytes));
-  });
+                   kj::Function<kj::Promise<Response>(Call&, const Request&)> handler,
+                   OnRelay onRelay) {
+  auto serve = [handler = kj::mv(handler)](Call& call, kj::ArrayPtr<const kj::byte> bytes) mutable {
+    return detail::serveUnary<Request, Response>(handler, call, bytes);
+  };
+  addUnary(path, kj::mv(serve), onRelay);
 }
 
 template <typename Request, typename Response>
 void Server::serverStream(
     kj::StringPtr path,
     kj::Function<kj::Promise<void>(Call&, const Request&, StreamWriter<Response>&)> handler) {
-  addStream(path, [handler = kj::mv(handler)](Call& call, kj::Array<const kj::byte> bytes,
+  addStream(path, [handler = kj::mv(handler)](Call& call, kj::ArrayPtr<const kj::byte> bytes,
                                               MessageWriter& writer) mutable {
-    return detail::serveStream<Request, Response>(handler, call, kj::mv(bytes), writer);
+    return detail::serveStream<Request, Response>(handler, call, bytes, writer);
   });
 }
 

@@ -64,6 +64,11 @@ struct TestClient::Callbacks {
   }
 };
 
+static std::string framed(const std::string& message) {
+  auto prefix = framePrefix(message.size());
+  return std::string(reinterpret_cast<char*>(prefix.begin()), prefix.size()) + message;
+}
+
 TestClient::TestClient(kj::Own<kj::AsyncIoStream> stream, Pings pings) : stream(kj::mv(stream)) {
   nghttp2_session_callbacks* callbacks = nullptr;
   nghttp2_session_callbacks_new(&callbacks);
@@ -118,9 +123,14 @@ int32_t TestClient::call(const Headers& headers, kj::Maybe<std::string> body) {
 }
 
 int32_t TestClient::call(std::string path, std::string message) {
-  auto prefix = framePrefix(message.size());
-  return call(headersOf(path),
-              std::string(reinterpret_cast<char*>(prefix.begin()), prefix.size()) + message);
+  return call(headersOf(path), framed(message));
+}
+
+void TestClient::send(int32_t id, std::string message) {
+  nghttp2_data_provider provider{{.ptr = nullptr}, &Callbacks::readBody};
+  bodies[id] = framed(message);
+  nghttp2_submit_data(session, NGHTTP2_FLAG_END_STREAM, id, &provider);
+  flush();
 }
 
 void TestClient::reset(int32_t id) {

@@ -43,6 +43,9 @@ class TestClient {
   // A well-formed unary call.
   int32_t call(std::string path, std::string message);
 
+  // The message of a request whose stream is open, and its end.
+  void send(int32_t stream, std::string message);
+
   void reset(int32_t stream);
   void ping();
   // Stops and starts reading from the connection.
