@@ -54,11 +54,19 @@ void setFailpoint(kj::StringPtr name, kj::StringPtr action) {
 
 class Service final : public Admin::Server {
  public:
-  explicit Service(RuntimeImpl& runtime) : runtime(runtime) {}
+  Service(RuntimeImpl& runtime, AdminServer::Upgrade becomeNext)
+      : runtime(runtime), becomeNext(kj::mv(becomeNext)) {}
 
   kj::Promise<void> version(VersionContext context) override {
     context.getResults().setVersion(VERSION_TEXT);
     return kj::READY_NOW;
+  }
+
+  kj::Promise<void> upgrade(UpgradeContext context) override {
+    auto after = co_await becomeNext(kj::str(context.getParams().getProgram()));
+    auto results = context.getResults();
+    results.setBefore(VERSION_TEXT);
+    results.setAfter(after);
   }
 
   kj::Promise<void> operations(OperationsContext context) override {
@@ -195,11 +203,13 @@ class Service final : public Admin::Server {
 
  private:
   RuntimeImpl& runtime;
+  AdminServer::Upgrade becomeNext;
 };
 
 }  // namespace
 
-AdminServer::AdminServer(RuntimeImpl& runtime) : admin(kj::heap<Service>(runtime)), tasks(*this) {}
+AdminServer::AdminServer(RuntimeImpl& runtime, Upgrade upgrade)
+    : admin(kj::heap<Service>(runtime, kj::mv(upgrade))), tasks(*this) {}
 
 kj::Promise<void> AdminServer::serve(kj::Own<kj::AsyncCapabilityStream> stream) {
   capnp::TwoPartyVatNetwork network(*stream, MAX_FDS_PER_MESSAGE,

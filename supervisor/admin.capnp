@@ -75,4 +75,9 @@ interface Admin {
       -> (failpoints :List(ShimProtocol.Failpoint));
   # Sets a failpoint, unless the name is empty, and answers all: those of a pod's shim, or without a pod
   # belayd's own ("belayd.") and what it has been told to hand on to the processes that it starts.
+
+  upgrade @17 (program :Text) -> (before :Text, after :Text);
+  # Has belayd become the program, or what is at its own path when that is empty: the same process,
+  # which no client loses. Answered, with both versions, once the new one serves; an error while the
+  # old one goes on, unless it is DISCONNECTED, which is the new one's end.
 }

@@ -11,6 +11,7 @@
 #include "snapshot/failure.h"
 #include "supervisor/admin.capnp.h"
 #include "supervisor/crictl-json.h"
+#include "supervisor/remote-failure.h"
 #include "supervisor/text-file.h"
 #include "supervisor/unix-socket.h"
 #include "supervisor/version.h"
@@ -380,13 +381,6 @@ int run(int argc, char** argv) {
   }
   auto state = words.option("--state").orDefault("/run/belay");
   return Session(state).run(words);
-}
-
-// "remote exception: NOT_FOUND: sentence" is the way a failure comes over RPC.
-kj::StringPtr sentenceOf(const kj::Exception& failure) {
-  kj::StringPtr text = snapshot::messageOf(failure);
-  constexpr kj::StringPtr REMOTE = "remote exception: "_kj;
-  return text.startsWith(REMOTE) ? text.slice(REMOTE.size()) : text;
 }
 
 }  // namespace

@@ -255,6 +255,17 @@ kj::Vector<kj::String> Cgroups::childrenOf(kj::StringPtr path) const {
   return names;
 }
 
+kj::Vector<pid_t> Cgroups::sessions() const {
+  kj::Vector<pid_t> pids;
+  for (auto& hierarchy : hierarchies) {
+    KJ_IF_MAYBE (folder, openFolder(hierarchy.folder, relative(kj::str(root, "/sessions")))) {
+      addProcesses(*folder, pids);
+      break;
+    }
+  }
+  return pids;
+}
+
 kj::Promise<void> Cgroups::removeHome(kj::StringPtr podId, kj::Timer& timer) {
   return destroy(homeOf(podId), timer);
 }

@@ -30,6 +30,8 @@ class Cgroups {
 
   // The same for streaming sessions: /ROOT/sessions in every hierarchy, one for all of them.
   Home sessionsHome();
+  // Those that live there: this belayd's, and those that outlived a former one.
+  kj::Vector<pid_t> sessions() const;
 
   // A cgroup in one hierarchy alone, by which it is known who has joined it: v2's, or where there
   // is none a v1 hierarchy's.

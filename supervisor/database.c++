@@ -19,9 +19,6 @@ namespace {
 using snapshot::Code;
 using snapshot::fail;
 
-// The layout below. A newer one is refused: a downgrade must not write into what it does not know.
-constexpr int LAYOUT_VERSION = 1;
-
 // When the write-ahead log is moved into the database; SQLite's own default. That takes an fsync,
 // so it is done beside the event loop.
 constexpr int CHECKPOINT_PAGES = 1000;
@@ -150,7 +147,7 @@ void Database::prepareLayout() {
   if (result != SQLITE_ROW) failWith(result, "read");
   int version = sqlite3_column_int(statement, 0);
   sqlite3_reset(statement);
-  if (version > LAYOUT_VERSION) {
+  if (version > static_cast<int>(LAYOUT_VERSION)) {
     fail(Code::FAILED_PRECONDITION, "database ", path, " has layout ", version,
          ", written by a newer belayd; this one knows layout ", LAYOUT_VERSION,
          ": start the newer one, or give another --root");
@@ -167,12 +164,18 @@ void Database::prepareStatements() {
 }
 
 void Database::close() {
+  if (connection == nullptr) return;
   for (int i = 0; i < 3; ++i) {
     sqlite3_finalize(puts[i]);
     sqlite3_finalize(removals[i]);
   }
   sqlite3_close(connection);
   connection = nullptr;
+  checkpointer = nullptr;
+}
+
+void Database::requireOpen() {
+  if (connection == nullptr) fail(Code::UNAVAILABLE, "belayd is being replaced: ask again");
 }
 
 void Database::put(const Owned<PodRecord>& pod) {
@@ -272,11 +275,13 @@ void Database::setAside(Table table, kj::StringPtr id) {
 }
 
 void Database::execute(kj::StringPtr sql) {
+  requireOpen();
   int result = sqlite3_exec(connection, sql.cStr(), nullptr, nullptr, nullptr);
   if (result != SQLITE_OK) failWith(result, "write");
 }
 
 void Database::put(Table table, kj::StringPtr id, kj::ArrayPtr<const kj::byte> bytes) {
+  requireOpen();
   sqlite3_stmt* statement = puts[static_cast<int>(table)];
   bind(statement, 1, id);
   bind(statement, 2, bytes);
@@ -286,6 +291,7 @@ void Database::put(Table table, kj::StringPtr id, kj::ArrayPtr<const kj::byte> b
 }
 
 void Database::remove(Table table, kj::StringPtr id) {
+  requireOpen();
   sqlite3_stmt* statement = removals[static_cast<int>(table)];
   FAILPOINT("belayd.database/before-removal");
   bind(statement, 1, id);

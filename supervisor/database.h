@@ -23,6 +23,10 @@ namespace belay::supervisor {
 
 class Database final : private kj::TaskSet::ErrorHandler {
  public:
+  // Of the tables, as PRAGMA user_version has it. A newer one is refused: a downgrade must not
+  // write into what it does not know.
+  static constexpr uint32_t LAYOUT_VERSION = 1;
+
   // Opens `folder`/belay.db (absolute), making it if absent, and checks it (SQLite's quick_check,
   // within CHECK_LIMIT). Throws FAILED_PRECONDITION, saying what to do, when the file is no
   // database, is damaged, or was written by a newer belayd: nothing is lost silently.
@@ -33,6 +37,9 @@ class Database final : private kj::TaskSet::ErrorHandler {
   // A node's database is checked in a few milliseconds. One that takes longer is not checked to
   // its end, and the log says so.
   static constexpr kj::Duration CHECK_LIMIT = 1 * kj::SECONDS;
+
+  // For a belayd that leaves it to the next. Whoever writes afterwards is told UNAVAILABLE.
+  void close();
 
   // Writing: committed at return, so it survives a crash of belayd (WAL, synchronous=NORMAL), yet
   // without any fsync: a pod that a power cut takes is gone anyway, with its processes.
@@ -72,7 +79,7 @@ class Database final : private kj::TaskSet::ErrorHandler {
   void checkPages();
   void prepareLayout();
   void prepareStatements();
-  void close();
+  void requireOpen();
 
   void execute(kj::StringPtr sql);
   void put(Table table, kj::StringPtr id, kj::ArrayPtr<const kj::byte> bytes);

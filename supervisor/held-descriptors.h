@@ -28,6 +28,9 @@ class HeldDescriptors {
   // The same for all of one container's.
   void releaseAllOf(kj::StringPtr containerId);
 
+  // Closes all of this process's, and tells nobody: another process has them.
+  void forgetAll() { held.clear(); }
+
   // Borrowed.
   kj::Maybe<int> find(kj::StringPtr name) const;
 

@@ -1,37 +1,41 @@
 // belayd: reads its configuration, meets the pods that live already, and serves the CRI on one
-// thread until it is told to stop. Containers and shims outlive it.
+// thread until it is told to stop, or to become another program. Containers and shims outlive it.
 #include <errno.h>
-#include <fcntl.h>
 #include <kj/async-io.h>
 #include <kj/async-unix.h>
 #include <kj/debug.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/utsname.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "criapi/failure-status.h"
 #include "criapi/grpc/server.h"
 #include "criapi/service.h"
 #include "criapi/streaming/stream-server.h"
+#include "criapi/successor.h"
 #include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "snapshot/helpers.h"
 #include "snapshot/overlay-snapshotter.h"
 #include "supervisor/acceptor.h"
 #include "supervisor/admin-server.h"
+#include "supervisor/attempt.h"
 #include "supervisor/config/command-line.h"
+#include "supervisor/config/ip-endpoint.h"
+#include "supervisor/handover.h"
 #include "supervisor/helper-home.h"
 #include "supervisor/listening-sockets.h"
 #include "supervisor/log.h"
+#include "supervisor/on-thread.h"
+#include "supervisor/process.h"
 #include "supervisor/runtime-impl.h"
 #include "supervisor/service-manager.h"
 #include "supervisor/spec/apparmor.h"
 #include "supervisor/unix-socket.h"
+#include "supervisor/upgrade-command.h"
 #include "supervisor/user-namespace-fault.h"
 #include "supervisor/version.h"
 
@@ -47,57 +51,18 @@ constexpr kj::Duration DRAIN_LIMIT = 3 * kj::SECONDS;
 
 // For the helpers of a killed belayd to die. It takes milliseconds, if anything is left at all.
 constexpr kj::Duration SWEEP_LIMIT = 2 * kj::SECONDS;
+// How long work in progress may go on when belayd is to be replaced, so that it need not be undone.
+constexpr kj::Duration SETTLE_LIMIT = 2 * kj::SECONDS;
+constexpr kj::Duration LOOK_AGAIN = 1 * kj::MILLISECONDS;
+
+// Clients that read only while they call learn late that there is a new belayd to connect to.
+constexpr kj::Duration CLIENT_PATIENCE = 1 * kj::MINUTES;
+
+// How long an administrator's client may take to read what it was answered.
+constexpr kj::Duration GOODBYE_LIMIT = 10 * kj::SECONDS;
 
 constexpr mode_t CRI_SOCKET_MODE = 0660;
 constexpr mode_t ADMIN_SOCKET_MODE = 0600;
-
-void makeFolder(kj::StringPtr path) {
-  for (size_t end = 1; end <= path.size(); ++end) {
-    if (end < path.size() && path[end] != '/') continue;
-    auto name = kj::heapString(path.slice(0, end));
-    KJ_SYSCALL_HANDLE_ERRORS(mkdir(name.cStr(), end == path.size() ? 0700 : 0755)) {
-      case EEXIST:
-        break;
-      default:
-        fail(Code::FAILED_PRECONDITION, "cannot make folder ", name, ": ", strerror(error));
-    }
-  }
-}
-
-// Held until this process ends: database and store have one user.
-kj::AutoCloseFd lockRoot(kj::StringPtr root) {
-  makeFolder(root);
-  auto path = kj::str(root, "/belayd.lock");
-  int fd;
-  KJ_SYSCALL(fd = open(path.cStr(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), path);
-  kj::AutoCloseFd file(fd);
-  KJ_SYSCALL_HANDLE_ERRORS(flock(fd, LOCK_EX | LOCK_NB)) {
-    case EWOULDBLOCK:
-      fail(Code::FAILED_PRECONDITION, "another belayd uses ", root,
-           " (it holds belayd.lock there): stop it, or give another --root");
-    default:
-      KJ_FAIL_SYSCALL("flock", error, path);
-  }
-  return file;
-}
-
-// A node full of pods needs some ten descriptors for each container.
-void raiseFileLimit() {
-  rlimit limit;
-  KJ_SYSCALL(getrlimit(RLIMIT_NOFILE, &limit));
-  limit.rlim_cur = limit.rlim_max;
-  KJ_SYSCALL(setrlimit(RLIMIT_NOFILE, &limit));
-}
-
-// The names that image indexes use (Go's GOARCH) for what uname(2) says.
-kj::String imageArchitecture() {
-  utsname names;
-  KJ_SYSCALL(uname(&names));
-  kj::StringPtr machine = names.machine;
-  if (machine == "x86_64") return kj::str("amd64");
-  if (machine == "aarch64") return kj::str("arm64");
-  return kj::str(machine);
-}
 
 void logCall(const criapi::grpc::CallReport& report) {
   bool ok = report.code == criapi::grpc::Code::OK;
@@ -132,16 +97,25 @@ struct Homes {
   }
 };
 
+// What comes from outside: from the service manager, or from the belayd that was this process.
+struct Inheritance {
+  kj::Vector<GivenDescriptor> given;
+  kj::Maybe<Owned<Handover>> handover;
+  kj::AutoCloseFd lock;
+};
+
 // Everything that lives as long as the daemon, in the order it is made.
-class Daemon {
+class Daemon final : private kj::TaskSet::ErrorHandler {
  public:
-  // `given` came from the service manager. The rest outlives this object.
-  Daemon(kj::AsyncIoContext& io, const Config& config, Homes& homes,
-         kj::Vector<GivenDescriptor> given)
+  // The references outlive this object.
+  Daemon(kj::AsyncIoContext& io, const Config& config, const Invocation& invocation, Homes& homes,
+         Inheritance inherited)
       : io(io),
         config(config),
+        invocation(invocation),
         timer(io.provider->getTimer()),
-        sockets(takeListeningSockets(given, config)),
+        lock(kj::mv(inherited.lock)),
+        sockets(takeSockets(inherited, config)),
         children(io.unixEventPort),
         helpers(children, *io.lowLevelProvider, config.pullPath, homes.pullers),
         database(config.root),
@@ -180,25 +154,32 @@ class Daemon {
         runtime(parts),
         streams(io.unixEventPort, timer, kj::systemPreciseMonotonicClock(), children, cgroups,
                 runtime, config, kj::mv(sockets.streaming)),
-        service(runtime, streams, VERSION_TEXT) {
+        service(runtime, streams, VERSION_TEXT),
+        server(timer, {.statusOf = &criapi::statusOfFailure,
+                       .onCallEnd = kj::Function<void(const criapi::grpc::CallReport&)>(&logCall)}),
+        admin(runtime, [this](kj::String program) { return upgrade(kj::mv(program)); }),
+        predecessors(*this) {
     KJ_IF_MAYBE (present, apparmor) {
       specs.apparmor = present->get();
     }
     if (config.cgroupDriver == CgroupDriver::SYSTEMD) scopes.requireSystemd();
-    takeBack(given.asPtr());
+    service.registerOn(server);
+    takeBack(inherited.given.asPtr());
+    KJ_IF_MAYBE (handover, inherited.handover) takeBack(handover->get());
   }
   KJ_DISALLOW_COPY_AND_MOVE(Daemon);
 
+  // Until it is told to stop, or has nothing left to do for clients of the belayd it was before.
   void run(kj::WaitScope& waitScope) {
     auto stop =
         io.unixEventPort.onSignal(SIGTERM).exclusiveJoin(io.unixEventPort.onSignal(SIGINT)).fork();
-    auto reaping = children
-                       .reapOrphans([this](pid_t pid, snapshot::ExitStatus status) {
-                         inventory.orphanExited(pid, status);
-                       })
-                       .eagerlyEvaluate([](kj::Exception&& exception) {
-                         KJ_LOG(ERROR, "orphans are not reaped any more", exception);
-                       });
+    reaping = children
+                  .reapOrphans([this](pid_t pid, snapshot::ExitStatus status) {
+                    inventory.orphanExited(pid, status);
+                  })
+                  .eagerlyEvaluate([](kj::Exception&& exception) {
+                    KJ_LOG(ERROR, "orphans are not reaped any more", exception);
+                  });
     auto profile = loadApparmorProfile();
     auto userNamespaces = tryUserNamespaces();
     runtime.reconcile().wait(waitScope);
@@ -206,23 +187,21 @@ class Daemon {
     profile.wait(waitScope);
     userNamespaces.wait(waitScope);
 
-    criapi::grpc::Server server(
-        timer, {.statusOf = &criapi::statusOfFailure,
-                .onCallEnd = kj::Function<void(const criapi::grpc::CallReport&)>(&logCall)});
-    service.registerOn(server);
-    AdminServer admin(runtime);
-    auto criListener = socketAt(config.socketPath(), CRI_SOCKET_MODE, sockets.cri);
-    auto adminListener =
-        socketAt(kj::str(config.state, "/admin.sock"), ADMIN_SOCKET_MODE, sockets.admin);
-    auto criAcceptor =
-        accept(criListener, [&server](auto stream) { server.accept(kj::mv(stream)); });
-    auto adminAcceptor =
-        accept(adminListener, [&admin](auto stream) { admin.accept(kj::mv(stream)); });
-
+    listen();
     log(LogLevel::INFO, "serving", "listen", config.listen, "streaming", streams.baseUrl(),
         "version", VERSION_TEXT, "root", config.root);
     notifyServiceManager("READY=1");
-    stop.addBranch().wait(waitScope);
+    auto next = kj::newPromiseAndFulfiller<kj::String>();
+    nextProgram = kj::mv(next.fulfiller);
+    auto program =
+        next.promise.exclusiveJoin(stop.addBranch().then([](siginfo_t) { return kj::String(); }))
+            .wait(waitScope);
+    if (program.size() > 0) {
+      auto relay = becomeTwo(program);
+      relayCalls(kj::mv(relay)).exclusiveJoin(stop.addBranch().ignoreResult()).wait(waitScope);
+      // Nothing here is this process's to tidy up.
+      _exit(0);
+    }
 
     log(LogLevel::INFO, "told to stop; pods live on");
     notifyServiceManager("STOPPING=1");
@@ -232,7 +211,9 @@ class Daemon {
  private:
   kj::AsyncIoContext& io;
   const Config& config;
+  const Invocation& invocation;
   kj::Timer& timer;
+  kj::AutoCloseFd lock;
   ListeningSockets sockets;
   snapshot::Children children;
   snapshot::Helpers helpers;
@@ -256,6 +237,20 @@ class Daemon {
   RuntimeImpl runtime;
   criapi::streaming::StreamServer streams;
   criapi::CriService service;
+  criapi::grpc::Server server;
+  AdminServer admin;
+  kj::PromiseFulfillerPair<void> serves = kj::newPromiseAndFulfiller<void>();
+  kj::ForkedPromise<void> serving = serves.promise.fork();
+  kj::TaskSet predecessors;  // whose clients' calls this one carries out
+
+  kj::Promise<void> reaping = nullptr;
+  kj::AutoCloseFd criListener, adminListener;
+  kj::Own<Acceptor> criAcceptor, adminAcceptor;
+
+  // The upgrade.
+  bool upgrading = false;
+  kj::Own<kj::PromiseFulfiller<kj::String>> nextProgram;
+  kj::Own<kj::PromiseFulfiller<kj::String>> nextVersion;
 
   static snapshot::PullerOptions pullerOptions(const Config& config) {
     snapshot::PullerOptions options;
@@ -296,6 +291,18 @@ class Daemon {
         specs.userNamespaceFault);
   }
 
+  // ----- what comes from outside
+
+  static ListeningSockets takeSockets(Inheritance& inherited, const Config& config) {
+    KJ_IF_MAYBE (handover, inherited.handover) {
+      auto left = handover->get();
+      return {.cri = takeDescriptor(left.getCriSocket()),
+              .admin = takeDescriptor(left.getAdminSocket()),
+              .streaming = takeDescriptor(left.getStreamingSocket())};
+    }
+    return takeListeningSockets(inherited.given, config);
+  }
+
   // What the service manager kept of containers.
   void takeBack(kj::ArrayPtr<GivenDescriptor> given) {
     for (auto& one : given) {
@@ -306,6 +313,28 @@ class Daemon {
             "name", one.name);
       }
     }
+  }
+
+  void takeBack(Handover::Reader handover) {
+    for (auto one : handover.getHeld())
+      held.takeBack(one.getName(), takeDescriptor(one.getNumber()));
+    streams.takeOver(handover.getStreaming().getAs<criapi::streaming::StreamHandover>());
+    auto relay = takeDescriptor(handover.getRelaySocket());
+    if (relay == nullptr) return;
+    // It is read when this one serves.
+    predecessors.add(serving.addBranch().then([this, relay = kj::mv(relay)]() mutable {
+      return criapi::serveSuccessor(io.lowLevelProvider->wrapUnixSocketFd(kj::mv(relay)), server,
+                                    VERSION_TEXT);
+    }));
+  }
+
+  void listen() {
+    criListener = socketAt(config.socketPath(), CRI_SOCKET_MODE, sockets.cri);
+    adminListener =
+        socketAt(kj::str(config.state, "/admin.sock"), ADMIN_SOCKET_MODE, sockets.admin);
+    criAcceptor = accept(criListener, [this](auto stream) { server.accept(kj::mv(stream)); });
+    adminAcceptor = accept(adminListener, [this](auto stream) { admin.accept(kj::mv(stream)); });
+    serves.fulfiller->fulfill();
   }
 
   static kj::AutoCloseFd socketAt(kj::StringPtr path, mode_t mode,
@@ -320,13 +349,137 @@ class Daemon {
     return kj::heap<Acceptor>(*io.lowLevelProvider, io.unixEventPort, timer, listener,
                               kj::mv(serve));
   }
+
+  // ----- one belayd and the next
+
+  // Asked for by an administrator. Up to a point nothing has happened; beyond it this process
+  // leaves.
+  kj::Promise<kj::String> upgrade(kj::String wanted) {
+    if (upgrading) fail(Code::FAILED_PRECONDITION, "belayd is being upgraded already");
+    upgrading = true;
+    bool decided = false;
+    KJ_DEFER(if (!decided) upgrading = false);
+    auto program = wanted.size() > 0 ? kj::mv(wanted) : kj::str(invocation.program);
+    log(LogLevel::INFO, "asked to become another program", "program", program);
+    capnp::MallocMessageBuilder message;
+    auto handover = message.initRoot<Handover>();
+    describe(handover);
+    co_await tryNext(children, timer, program, invocation.arguments, handover);
+
+    decided = true;
+    operations.hold();
+    co_await settle().exclusiveJoin(timer.afterDelay(SETTLE_LIMIT));
+    auto version = kj::newPromiseAndFulfiller<kj::String>();
+    nextVersion = kj::mv(version.fulfiller);
+    nextProgram->fulfill(kj::mv(program));
+    co_return co_await version.promise;
+  }
+
+  // Until nothing is in the middle of something.
+  kj::Promise<void> settle() {
+    co_await operations.whenIdle();
+    co_await streams.whenAnswered();
+    while (doesAnyThreadRun())
+      co_await timer.afterDelay(LOOK_AGAIN);
+  }
+
+  void describe(Handover::Builder handover) {
+    handover.setVersion(VERSION_TEXT);
+    handover.setDatabaseLayout(Database::LAYOUT_VERSION);
+    handover.setRoot(config.root);
+    handover.setState(config.state);
+    handover.setListen(config.listen);
+    handover.setCgroupRoot(config.cgroupRoot);
+    handover.setStreamingAddress(IpEndpoint::ofSocket(streams.listenerFd()).toString());
+    streams.describe(handover.getStreaming().initAs<criapi::streaming::StreamHandover>());
+  }
+
+  // This process becomes the program. Its copy, which returns from this with a socket to it, keeps
+  // the connections of clients. Everything that would act or listen in both is gone before: the
+  // two share their event port until the program runs.
+  kj::AutoCloseFd becomeTwo(kj::StringPtr program) {
+    log(LogLevel::INFO, "becoming another program", "program", program);
+    notifyReloading();
+    criAcceptor = nullptr;
+    adminAcceptor = nullptr;
+    reaping = nullptr;
+    runtime.retire();
+    children.abandon();
+
+    capnp::MallocMessageBuilder message;
+    auto handover = message.initRoot<Handover>();
+    describe(handover);
+    streams.leave(handover.getStreaming().initAs<criapi::streaming::StreamHandover>());
+    int pair[2];
+    KJ_SYSCALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+    kj::AutoCloseFd ours(pair[0]), theirs(pair[1]);
+    handover.setLock(lock);
+    handover.setCriSocket(criListener);
+    handover.setAdminSocket(adminListener);
+    handover.setStreamingSocket(streams.listenerFd());
+    handover.setRelaySocket(theirs);
+    auto all = held.all();
+    auto list = handover.initHeld(all.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      list[i].setName(all[i].name);
+      list[i].setNumber(all[i].fd);
+    }
+
+    pid_t copy = fork();
+    if (copy != 0) {
+      if (copy < 0) {
+        log(LogLevel::ERROR, "cannot fork: connections of clients are lost", "reason",
+            static_cast<const char*>(strerror(errno)));
+        handover.setRelaySocket(-1);
+      }
+      becomeNext(program, invocation.arguments, handover);
+    }
+    // The service manager knows the other one; and what is handed over is closed here without a
+    // word.
+    unsetenv("NOTIFY_SOCKET");
+    held.forgetAll();
+    streams.closeWhatWasLeft();
+    lock = nullptr;
+    criListener = nullptr;
+    adminListener = nullptr;
+    return ours;
+  }
+
+  // Resolves when the last client has gone.
+  kj::Promise<void> relayCalls(kj::AutoCloseFd socket) {
+    criapi::SuccessorRelay relay(io.lowLevelProvider->wrapUnixSocketFd(kj::mv(socket)));
+    server.relayTo(relay);
+    auto drained = server.drain(CLIENT_PATIENCE);
+    KJ_IF_MAYBE (failure, co_await attempt(relay.version().then([this](kj::String version) {
+                   nextVersion->fulfill(kj::mv(version));
+                 }))) {
+      nextVersion->reject(kj::mv(*failure));
+    }
+    co_await drained;
+    co_await predecessors.onEmpty();
+    co_await admin.whenIdle().exclusiveJoin(timer.afterDelay(GOODBYE_LIMIT));
+    log(LogLevel::INFO, "the former belayd's clients have gone");
+  }
+
+  // A predecessor's connection broke: it has ended.
+  void taskFailed(kj::Exception&& exception) override {
+    if (exception.getType() == kj::Exception::Type::DISCONNECTED) return;
+    KJ_LOG(ERROR, "calls of the former belayd's clients are lost", exception);
+  }
 };
 
-void serve(const Config& config) {
-  auto given = takeGivenDescriptors();
+void serve(const Config& config, const Invocation& invocation) {
+  Inheritance inherited;
+  inherited.given = takeGivenDescriptors();
+  inherited.handover = takeHandover();
   setLogLevel(config.logLevel);
   failpoint::readEnvironment("belayd.");
-  auto lock = lockRoot(config.root);
+  KJ_IF_MAYBE (handover, inherited.handover) {
+    requireAcceptable(handover->get(), config);
+    inherited.lock = takeDescriptor(handover->get().getLock());
+  } else {
+    inherited.lock = lockRoot(config.root);
+  }
   raiseFileLimit();
   // Containers of a dead shim become our children, and we learn how they end.
   KJ_SYSCALL(prctl(PR_SET_CHILD_SUBREAPER, 1));
@@ -339,8 +492,14 @@ void serve(const Config& config) {
   auto& timer = io.provider->getTimer();
   Homes homes(config, timer);
   homes.sweep(timer).wait(io.waitScope);
-  Daemon daemon(io, config, homes, kj::mv(given));
+  Daemon daemon(io, config, invocation, homes, kj::mv(inherited));
   daemon.run(io.waitScope);
+}
+
+void checkHandover(const Config& config) {
+  auto handover = KJ_REQUIRE_NONNULL(takeHandover(), "no belayd asks for this");
+  requireAcceptable(handover.get(), config);
+  fputs(acceptance(VERSION_TEXT).cStr(), stdout);
 }
 
 int run(int argc, char** argv) {
@@ -356,7 +515,13 @@ int run(int argc, char** argv) {
       fputs(command.text.cStr(), stdout);
       break;
     case CommandLine::Action::SERVE:
-      serve(command.config);
+      serve(command.config, Invocation::ofThisProcess(argc, argv));
+      break;
+    case CommandLine::Action::UPGRADE:
+      puts(askForUpgrade(command.config.state, command.text).cStr());
+      break;
+    case CommandLine::Action::CHECK_HANDOVER:
+      checkHandover(command.config);
       break;
   }
   return 0;

@@ -11,4 +11,7 @@ namespace belay::supervisor {
 // what the work uses must live in the work itself.
 kj::Promise<void> onThread(kj::Function<void()> work);
 
+// Whether any such thread has not ended: this process must not fork then.
+bool doesAnyThreadRun();
+
 }  // namespace belay::supervisor

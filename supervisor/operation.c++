@@ -59,12 +59,14 @@ kj::Promise<kj::String> Operations::run(kj::String name, kj::ArrayPtr<const kj::
     }
     return resultOf(*entry);
   }
+  if (held) return kj::NEVER_DONE;
   auto operation = kj::refcounted<Operation>(timer, kj::str(name));
   // Started from the event loop: work that ends at once must find its entry to take away.
-  auto result =
+  auto working =
       kj::evalLater([this, operation = kj::addRef(*operation), work = kj::mv(work)]() mutable {
         return carryOut(kj::mv(operation), kj::mv(work));
-      }).fork();
+      });
+  auto result = dropping.wrap(kj::mv(working)).fork();
   // Errors are the callers' to report.
   tasks.add(result.addBranch().then([](kj::Own<Result>) {}, [](kj::Exception&&) {}));
   auto& entry =
@@ -89,6 +91,11 @@ kj::Promise<kj::Own<Operations::Result>> Operations::carryOut(kj::Own<Operation>
 kj::Promise<kj::String> Operations::resultOf(Entry& entry) {
   return entry.result.addBranch().then(
       [](kj::Own<Result> result) { return kj::str(result->text); });
+}
+
+void Operations::dropAll() {
+  held = true;
+  dropping.cancel(snapshot::failure(Code::UNAVAILABLE, "belayd is being replaced: ask again"));
 }
 
 kj::Array<Operation::Description> Operations::list() const {

@@ -72,6 +72,12 @@ class Operations final : private kj::TaskSet::ErrorHandler {
   // else does not get the running one's result, but ALREADY_EXISTS.
   kj::Promise<kj::String> run(kj::String name, kj::ArrayPtr<const kj::byte> request, Work work);
 
+  // For a belayd that is about to be replaced. From here on nothing begins: whoever asks waits, for
+  // its call to be carried out by the next one. What runs goes on, and can be joined.
+  void hold() { held = true; }
+  // Drops all work in the middle of what it does. Whoever waits for it is told UNAVAILABLE.
+  void dropAll();
+
   // Those that run, for people who ask why something takes long.
   kj::Array<Operation::Description> list() const;
 
@@ -91,6 +97,8 @@ class Operations final : private kj::TaskSet::ErrorHandler {
 
   kj::Timer& timer;
   kj::HashMap<kj::String, Entry> running;
+  bool held = false;
+  kj::Canceler dropping;
   kj::TaskSet tasks;
 
   kj::Promise<kj::Own<Result>> carryOut(kj::Own<Operation> operation, Work work);

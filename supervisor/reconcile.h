@@ -26,6 +26,9 @@ class Reconciler : private kj::TaskSet::ErrorHandler {
   // background. No pod delays another, and no failure of one keeps belayd from starting.
   kj::Promise<void> run();
 
+  // Drops what goes on in the background.
+  void stop() { tasks.clear(); }
+
  private:
   Parts& parts;
   PodTeardown& teardown;

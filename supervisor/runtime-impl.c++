@@ -36,6 +36,15 @@ RuntimeImpl::RuntimeImpl(Parts& parts, kj::Duration shimDeadline)
       usage(parts),
       reconciler(parts, teardown, podList, containerList, shimDeadline) {}
 
+void RuntimeImpl::retire() {
+  reconciler.stop();
+  parts.operations.dropAll();
+  for (auto& pod : parts.inventory.allPods()) {
+    KJ_IF_MAYBE (shim, pod->shim()) shim->retire();
+  }
+  parts.database.close();
+}
+
 kj::Promise<RuntimeStatus> RuntimeImpl::status(bool verbose) {
   auto network = co_await parts.cni.status();
   kj::Vector<Condition> conditions;

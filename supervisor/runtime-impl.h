@@ -20,6 +20,10 @@ class RuntimeImpl final : public Runtime {
   // To be awaited before the first call.
   kj::Promise<void> reconcile() { return reconciler.run(); }
 
+  // For a belayd that is being replaced: all work ends where it is, nothing more is heard of shims,
+  // and the database is closed. Calls to shims in progress go on.
+  void retire();
+
   ImageManager& imageManager() { return imageList; }
   Operations& operations() { return parts.operations; }
   // NOT_FOUND for an id that no pod has. Waits for a shim that is not connected.

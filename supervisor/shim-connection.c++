@@ -233,6 +233,12 @@ void ShimConnection::hangUp() {
   session = nullptr;
 }
 
+void ShimConnection::retire() {
+  for (auto& watcher : watchers)
+    watcher->forget();
+  tasks.clear();
+}
+
 void ShimConnection::kill() {
   if (pidfd.get() < 0) return;
   KJ_SYSCALL_HANDLE_ERRORS(syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0)) {

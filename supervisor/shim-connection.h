@@ -74,6 +74,10 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   // Closes the connection for good: the shim was asked to end, and waits for its peers to leave.
   void hangUp();
 
+  // For a belayd that is being replaced: hears and does nothing of its own any more. Calls in
+  // progress go on.
+  void retire();
+
   // SIGKILL to the shim itself.
   void kill();
 

@@ -19,9 +19,6 @@ constexpr uint32_t TURNS_IN_A_ROW = 16;
 constexpr size_t QUEUED_FRAMES_PER_CALL = 4;
 constexpr size_t QUEUED_CONTROL_FRAMES = 1000;
 
-// How long drain() waits for the answer to its PING before it refuses further calls.
-constexpr kj::Duration DRAIN_PING_TIMEOUT = 1 * kj::SECONDS;
-
 }  // namespace
 
 Connection::Connection(ServerContext& server, kj::Own<kj::AsyncIoStream> stream)
@@ -118,12 +115,12 @@ kj::Promise<void> Connection::keepalive(kj::Duration interval) {
 // Graceful end: first announce it, since calls may be on their way to us, then, when the client has
 // surely seen that, refuse further ones.
 
-void Connection::drain() {
+void Connection::drain(kj::Duration patience) {
   if (isDraining) return;
   isDraining = true;
   session.announceShutdown();
   session.ping();
-  drainDelay = server.timer.afterDelay(DRAIN_PING_TIMEOUT)
+  drainDelay = server.timer.afterDelay(patience)
                    .then([this]() { goAway(); })
                    .eagerlyEvaluate([](kj::Exception&& e) { KJ_LOG(ERROR, e); });
 }

@@ -24,8 +24,9 @@ class Connection final : private SessionEvents {
   // Serves until the connection ends; throws if it broke. Once, and this outlives the promise.
   [[nodiscard]] kj::Promise<void> run();
 
-  // Tells the client to go elsewhere, and makes run() end after the calls in progress.
-  void drain();
+  // Tells the client to go elsewhere, and makes run() end after the calls in progress, once the
+  // client has surely seen that, or `patience` is over.
+  void drain(kj::Duration patience);
 
   // The server's relay was set: see HandledCall::relay().
   void relayCalls();

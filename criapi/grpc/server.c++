@@ -30,12 +30,12 @@ class Server::Impl final : private kj::TaskSet::ErrorHandler {
     tasks.add(serve(kj::mv(stream)));
   }
 
-  kj::Promise<void> drain() {
+  kj::Promise<void> drain(kj::Duration patience) {
     KJ_IF_MAYBE (already, drained) {
       return already->addBranch();
     }
     for (auto& connection : connections)
-      connection.drain();
+      connection.drain(patience);
     auto& all = drained.emplace(tasks.onEmpty().fork());
     return all.addBranch();
   }
@@ -99,8 +99,8 @@ void Server::accept(kj::Own<kj::AsyncIoStream> stream) {
   impl->accept(kj::mv(stream));
 }
 
-kj::Promise<void> Server::drain() {
-  return impl->drain();
+kj::Promise<void> Server::drain(kj::Duration patience) {
+  return impl->drain(patience);
 }
 
 kj::Promise<Reply> Server::call(kj::StringPtr path, kj::Array<const kj::byte> request) {

@@ -6,6 +6,7 @@
 #include <kj/debug.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "failpoint/failpoint.h"
@@ -86,6 +87,7 @@ StreamServer::StreamServer(kj::UnixEventPort& port, kj::Timer& timer,
                    supervisor::IpEndpoint::ofSocket(listener).forLocalUrl())),
       tasks(*this) {
   warnUnlessSafe();
+  countFormerSessions();
   tasks.add(acceptAll());
 }
 
@@ -165,19 +167,40 @@ kj::Promise<void> StreamServer::serve(kj::AutoCloseFd client) {
   auto child = spawn(client, sockets.theirs);
   client = nullptr;
   sockets.theirs = nullptr;
-  {
-    asking++;
-    KJ_DEFER({
-      asking--;
-      madeRoom();
-    });
-    co_await answer(kj::mv(sockets.ours)).exclusiveJoin(timer.afterDelay(ASK_LIMIT));
-  }
+  co_await answerInTime(kj::mv(sockets.ours));
   auto status = co_await child->wait();
   if (!status.success()) {
     supervisor::log(LogLevel::WARNING, "a streaming session failed", "pid", child->pid(), "status",
                     status.describe());
   }
+}
+
+kj::Promise<void> StreamServer::answerInTime(kj::AutoCloseFd control) {
+  asking++;
+  KJ_DEFER({
+    asking--;
+    madeRoom();
+    answered();
+  });
+  co_await answer(kj::mv(control)).exclusiveJoin(timer.afterDelay(ASK_LIMIT));
+}
+
+// Sessions outlive belayd, and count as long as they live.
+void StreamServer::countFormerSessions() {
+  for (pid_t pid : cgroups.sessions()) {
+    int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (fd >= 0) tasks.add(countUntilExit(kj::AutoCloseFd(fd)));
+  }
+}
+
+kj::Promise<void> StreamServer::countUntilExit(kj::AutoCloseFd pidfd) {
+  sessions++;
+  KJ_DEFER({
+    sessions--;
+    madeRoom();
+  });
+  kj::UnixEventPort::FdObserver exit(port, pidfd, kj::UnixEventPort::FdObserver::OBSERVE_READ);
+  co_await exit.whenBecomesReadable();
 }
 
 kj::Own<snapshot::Child> StreamServer::spawn(int client, int control) {
@@ -211,8 +234,12 @@ kj::Own<snapshot::Child> StreamServer::spawn(int client, int control) {
 // --- what a token is good for
 
 kj::Promise<void> StreamServer::answer(kj::AutoCloseFd control) {
+  int number = control;
   shim::PacketSocket session(port, kj::mv(control), MAX_PACKET);
+  notAsked.insert(number);
+  KJ_DEFER(notAsked.eraseMatch(number));
   auto received = co_await session.receive();
+  notAsked.eraseMatch(number);
   KJ_IF_MAYBE (packet, received) {
     auto redeem = (*packet)->as<Redeem>();
     capnp::MallocMessageBuilder message;
@@ -228,6 +255,51 @@ kj::Promise<void> StreamServer::answer(kj::AutoCloseFd control) {
     kj::Array<kj::AutoCloseFd> descriptors;
     KJ_IF_MAYBE (fd, socket) descriptors = kj::arr(kj::mv(*fd));
     co_await session.send(message, kj::mv(descriptors));
+  }
+}
+
+// --- one belayd and the next
+
+kj::Promise<void> StreamServer::whenAnswered() {
+  while (asking > notAsked.size()) {
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    answerWaiter = kj::mv(pair.fulfiller);
+    co_await pair.promise;
+  }
+}
+
+void StreamServer::answered() {
+  KJ_IF_MAYBE (waiter, answerWaiter) {
+    (*waiter)->fulfill();
+    answerWaiter = nullptr;
+  }
+}
+
+void StreamServer::leave(StreamHandover::Builder handover) {
+  describe(handover);
+  // What these sessions will have sent stays in the kernel until it is asked for.
+  for (int number : notAsked) {
+    int copy;
+    KJ_SYSCALL(copy = dup(number));
+    left.add(kj::AutoCloseFd(copy));
+  }
+  auto list = handover.initAsking(left.size());
+  for (size_t i = 0; i < left.size(); ++i)
+    list.set(i, left[i].get());
+  KJ_SYSCALL(fcntl(listener, F_SETFD, 0));
+  tasks.clear();
+}
+
+void StreamServer::closeWhatWasLeft() {
+  left.clear();
+  listener = nullptr;
+}
+
+void StreamServer::takeOver(StreamHandover::Reader handover) {
+  tokens.takeOver(handover);
+  for (int number : handover.getAsking()) {
+    KJ_SYSCALL(fcntl(number, F_SETFD, FD_CLOEXEC), number);
+    tasks.add(answerInTime(kj::AutoCloseFd(number)));
   }
 }
 

@@ -28,6 +28,20 @@ class StreamServer final : public StreamUrls, private kj::TaskSet::ErrorHandler 
 
   kj::String urlFor(StreamRequest request) override;
 
+  // --- for a belayd that is being replaced
+  // Resolves when no session waits for what it has asked.
+  kj::Promise<void> whenAnswered();
+  // What the next one must know, without descriptors.
+  void describe(StreamHandover::Builder handover) const { tokens.describe(handover); }
+  // Stops, and describes it all. The listener and the descriptors named there stay open over exec.
+  void leave(StreamHandover::Builder handover);
+  // In a process that is not the next one: closes them.
+  void closeWhatWasLeft();
+  int listenerFd() const { return listener; }
+
+  // --- for the next one, at its start
+  void takeOver(StreamHandover::Reader handover);
+
   // "http://127.0.0.1:40123".
   kj::StringPtr baseUrl() const { return base; }
 
@@ -42,8 +56,11 @@ class StreamServer final : public StreamUrls, private kj::TaskSet::ErrorHandler 
   kj::AutoCloseFd listener;
   kj::String base;
 
-  uint sessions = 0;  // that run
-  uint asking = 0;    // of those, that have not asked yet
+  uint sessions = 0;          // that run
+  uint asking = 0;            // of those, that have not been answered yet
+  kj::HashSet<int> notAsked;  // descriptors to sessions that have not asked yet
+  kj::Vector<kj::AutoCloseFd> left;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> answerWaiter;
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> roomWaiter;
   kj::TaskSet tasks;
 
@@ -53,7 +70,11 @@ class StreamServer final : public StreamUrls, private kj::TaskSet::ErrorHandler 
   kj::Promise<void> acceptAll();
   kj::Promise<void> whenThereIsRoom();
   void madeRoom();
+  void answered();
   kj::Promise<void> serve(kj::AutoCloseFd client);
+  void countFormerSessions();
+  kj::Promise<void> countUntilExit(kj::AutoCloseFd pidfd);
+  kj::Promise<void> answerInTime(kj::AutoCloseFd control);
   kj::Own<snapshot::Child> spawn(int client, int control);
   kj::Promise<void> answer(kj::AutoCloseFd control);
   kj::Promise<void> open(const StreamRequest& request, Grant::Builder grant,

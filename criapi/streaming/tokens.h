@@ -6,11 +6,12 @@
 
 #include <deque>
 
+#include "criapi/streaming/handover.capnp.h"
 #include "criapi/streaming/stream-request.h"
 
 namespace belay::criapi::streaming {
 
-// Kept in memory alone: with its daemon a token ends, and the client asks again.
+// Kept in memory alone: with a daemon that is killed its tokens end, and clients ask again.
 class Tokens {
  public:
   static constexpr kj::Duration LIFETIME = 1 * kj::MINUTES;
@@ -23,6 +24,10 @@ class Tokens {
   // 256 random bits, as characters that a URL can hold. Throws RESOURCE_EXHAUSTED while MAX_WAITING
   // are neither used nor too old.
   kj::String add(StreamRequest request);
+
+  // Those that wait, for the daemon that takes this one's place, and back.
+  void describe(StreamHandover::Builder handover) const;
+  void takeOver(StreamHandover::Reader handover);
 
   // What the token stands for, once; nothing if it is unknown, used, too old, or another kind's
   // (whose it stays).
@@ -43,6 +48,7 @@ class Tokens {
   };
   std::deque<Waiting> order;
 
+  void insert(kj::String token, StreamRequest request, kj::TimePoint expiry);
   void forgetOld();
 };
 

@@ -276,6 +276,7 @@ Children::Children(kj::UnixEventPort& port) : port(port), dropped(*this) {}
 Children::~Children() noexcept(false) = default;
 
 kj::Own<Child> Children::spawn(const Command& command, Child::OnDrop onDrop) {
+  if (abandoned) fail(Code::UNAVAILABLE, "belayd is being replaced: ask again");
   int ends[2];
   KJ_SYSCALL(pipe2(ends, O_CLOEXEC | O_NONBLOCK));
   kj::AutoCloseFd readEnd(ends[0]);
@@ -332,7 +333,7 @@ kj::Promise<ExitStatus> Children::waitFor(Child::State& state) {
   kj::UnixEventPort::FdObserver observer(port, state.pidfd,
                                          kj::UnixEventPort::FdObserver::OBSERVE_READ);
   while (!state.reap())
-    co_await observer.whenBecomesReadable();
+    co_await waits.wrap(observer.whenBecomesReadable());
   unreaped.erase(state.pid);
   co_return state.result();
 }
@@ -378,6 +379,11 @@ kj::Promise<void> Children::whenAllStarted() {
     while (!hasEvent(report))
       co_await observer.whenBecomesReadable();
   }
+}
+
+void Children::abandon() {
+  abandoned = true;
+  waits.cancel(failure(Code::UNAVAILABLE, "belayd is being replaced: ask again"));
 }
 
 kj::Promise<void> Children::whenDroppedAreReaped() {

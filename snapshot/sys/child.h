@@ -122,6 +122,10 @@ class Children : private kj::TaskSet::ErrorHandler {
   // copy of every descriptor that was open when it was spawned, locks and leases included.
   kj::Promise<void> whenAllStarted();
 
+  // For a process that is no longer the parent of its children: whoever waits for one is told
+  // UNAVAILABLE, and none can be made.
+  void abandon();
+
   // Resolves when no dropped child waits to be reaped any more; for tests and for an orderly end.
   kj::Promise<void> whenDroppedAreReaped();
 
@@ -131,6 +135,8 @@ class Children : private kj::TaskSet::ErrorHandler {
   kj::UnixEventPort& port;
   // Those not yet reaped, by pid: a pid cannot be used again before it is reaped.
   kj::HashMap<pid_t, Child::State*> unreaped;
+  bool abandoned = false;
+  kj::Canceler waits;
   kj::TaskSet dropped;
 
   kj::Promise<ExitStatus> waitFor(Child::State& state);

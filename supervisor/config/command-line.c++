@@ -1,8 +1,12 @@
 // belayd's command line.
 #include "supervisor/config/command-line.h"
 
+#include <errno.h>
 #include <kj/debug.h>
 #include <kj/vector.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cxxopts.hpp>
@@ -27,7 +31,7 @@ kj::String own(const std::string& text) {
 
 cxxopts::Options describeOptions() {
   cxxopts::Options options("belayd", "The Kubernetes container runtime belay: its daemon.");
-  options.positional_help("[config dump | config check]");
+  options.positional_help("[config dump | config check | upgrade [PROGRAM]]");
   auto add = options.add_options();
   add("config",
       "configuration file; conf.d/*.toml beside it comes after it (/etc/belay/config.toml)",
@@ -44,16 +48,31 @@ cxxopts::Options describeOptions() {
   return options;
 }
 
-CommandLine::Action actionOf(const cxxopts::ParseResult& parsed) {
+// An absolute path, since it is the running belayd that opens it.
+kj::String programOf(const std::string& word) {
+  char path[PATH_MAX];
+  if (realpath(word.c_str(), path) == nullptr) {
+    fail(Code::INVALID_ARGUMENT, "cannot find program ", word.c_str(), ": ", strerror(errno));
+  }
+  return kj::str(static_cast<const char*>(path));
+}
+
+CommandLine::Action actionOf(const cxxopts::ParseResult& parsed, kj::String& text) {
   if (parsed.count("words") == 0) return CommandLine::Action::SERVE;
+  auto& words = parsed["words"].as<std::vector<std::string>>();
+  if (words[0] == "upgrade" && words.size() <= 2) {
+    if (words.size() == 2) text = programOf(words[1]);
+    return CommandLine::Action::UPGRADE;
+  }
   std::string sentence;
-  for (auto& word : parsed["words"].as<std::vector<std::string>>()) {
+  for (auto& word : words) {
     sentence += (sentence.empty() ? "" : " ") + word;
   }
+  if (sentence == "check-handover") return CommandLine::Action::CHECK_HANDOVER;
   if (sentence == "config dump") return CommandLine::Action::CONFIG_DUMP;
   if (sentence == "config check") return CommandLine::Action::CONFIG_CHECK;
   fail(Code::INVALID_ARGUMENT, "belayd has no command \"", own(sentence),
-       "\"; there are \"config dump\" and \"config check\"");
+       "\"; there are \"config dump\", \"config check\" and \"upgrade [PROGRAM]\"");
 }
 
 void applyFlags(Config& config, const cxxopts::ParseResult& parsed) {
@@ -119,7 +138,7 @@ CommandLine parseCommandLine(int argc, const char* const* argv, kj::StringPtr ex
       result.text = kj::str("belayd ", version, "\n");
       return result;
     }
-    result.action = actionOf(parsed);
+    result.action = actionOf(parsed, result.text);
     applyFiles(result.config, parsed);
     applyFlags(result.config, parsed);
   } catch (const cxxopts::exceptions::exception& error) {

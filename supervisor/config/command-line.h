@@ -13,6 +13,8 @@ struct CommandLine {
     CONFIG_DUMP,   // "config dump": print the effective configuration
     CONFIG_CHECK,  // "config check": load it, say that it is good
     PRINT,         // --help, --version: print `text`, exit 0
+    UPGRADE,       // "upgrade [PROGRAM]": have the belayd that runs become `text`, or its own file
+    CHECK_HANDOVER,  // "check-handover": belayd itself asks whether this one could take its place
   };
 
   Action action = Action::SERVE;
