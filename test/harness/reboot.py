@@ -1,4 +1,5 @@
 """A restart of the machine as a daemon sees it, on a machine that goes on."""
+import contextlib
 import os
 import pathlib
 import re
@@ -78,16 +79,12 @@ def age(daemon):
     (daemon.root / "content/boot").write_bytes(other)
 
 
-class edited:
-    """The database of a daemon that does not run, behind its back; a context."""
-
-    def __init__(self, daemon):
-        self.connection = sqlite3.connect(daemon.root / "belay.db")
-
-    def __enter__(self):
-        return self.connection
-
-    def __exit__(self, kind, error, trace):
-        if kind is None:
-            self.connection.commit()
-        self.connection.close()
+@contextlib.contextmanager
+def edited(daemon):
+    """The database of a daemon that does not run, behind its back."""
+    connection = sqlite3.connect(daemon.root / "belay.db")
+    try:
+        yield connection
+        connection.commit()
+    finally:
+        connection.close()
