@@ -145,7 +145,16 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::start() {
     co_return plainFailure(Failure::Code::FAILED_PRECONDITION, "start container", id,
                            "it has exited");
   }
-  if (starting == nullptr) starting = release().fork();
+  if (starting == nullptr) {
+    starting = release()
+                   .catch_([this](kj::Exception&& exception) {
+                     // Half a start is none: what may run already is ended as one that failed.
+                     startFailure = failureOf("start container"_kj, id, exception);
+                     startedAtNs = 0;
+                     cgroup->kill();
+                   })
+                   .fork();
+  }
   co_await KJ_ASSERT_NONNULL(starting).addBranch();
   KJ_IF_MAYBE (failure, startFailure) {
     co_await exited.addBranch();
@@ -173,19 +182,13 @@ kj::Promise<void> PodContainer::release() {
   host.descriptorReleased(*this, "gate"_kj);
 }
 
-// However it went: what could not be recorded of a start must not keep the container from ending.
-kj::Promise<void> PodContainer::whenStartIsOver() {
-  KJ_IF_MAYBE (start, starting) return start->addBranch().catch_([](kj::Exception&&) {});
-  return kj::READY_NOW;
-}
-
 // From the first process's death to the exit that everybody is told. The order is the contract:
 // what is left is killed, output is taken, the log is finished, the record is written, then it is
 // told.
 kj::Promise<void> PodContainer::watchExit(kj::Promise<ExitStatus> death) {
   exit.status = co_await death;
   alive = false;
-  co_await whenStartIsOver();
+  KJ_IF_MAYBE (start, starting) co_await start->addBranch();
 
   usage = nullptr;
 
@@ -227,7 +230,7 @@ kj::Promise<void> PodContainer::endCgroup() {
 }
 
 kj::Promise<kj::Maybe<FailureValue>> PodContainer::stop(int requested, kj::Duration grace) {
-  co_await whenStartIsOver();
+  KJ_IF_MAYBE (start, starting) co_await start->addBranch();
   if (stage != Stage::RUNNING) co_return nullptr;
   if (grace > 0 * kj::SECONDS) {
     int number = requested == 0 ? stopSignal : requested;

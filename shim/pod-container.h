@@ -128,7 +128,6 @@ class PodContainer final : public kj::Refcounted,
   void readExit(Exit::Reader record);
   kj::Maybe<FailureValue> makeCgroup(ContainerSpec::Reader spec);
   kj::Promise<void> release();
-  kj::Promise<void> whenStartIsOver();
   kj::Promise<void> endCgroup();
   kj::Promise<void> watchExit(kj::Promise<ExitStatus> exit);
   kj::Promise<void> clearAway();

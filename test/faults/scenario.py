@@ -36,7 +36,7 @@ class Scenario:
         self.recreated = 0
         self.deadline = PATIENCE_S if any(fault.action == "delay" for fault in faults) else DEADLINE_S
         self.config = self.env.pod_config(name=f"fault-{number}")
-        self.containers = {}
+        self.containers, self.configs = {}, {}
 
     @property
     def runtime(self):
@@ -138,24 +138,38 @@ class Scenario:
         self._stop_counting()
 
     def _create(self, name, reference, script, **fields):
-        config = self.env.container_config(name=name, script=script, **fields)
+        config = self.configs[name] = self.env.container_config(name=name, script=script, **fields)
         config.image.image = reference
         config.metadata.attempt = self.config.metadata.attempt
         config.linux.security_context.namespace_options.CopyFrom(
             self.config.linux.security_context.namespace_options)
         os.makedirs(os.path.join(self.config.log_directory, name), exist_ok=True)
         self.containers[name] = None
+        self._create_as_configured(name)
+
+    def _create_as_configured(self, name):
         self.containers[name] = self.persist(f"CreateContainer {name}", lambda: self.runtime.CreateContainer(
-            pod_sandbox_id=self.pod, config=config, sandbox_config=self.config,
+            pod_sandbox_id=self.pod, config=self.configs[name], sandbox_config=self.config,
             deadline=self.deadline).container_id)
 
-    def _start(self, name):
-        container = self.containers[name]
+    def _create_again(self, name):
+        """After a failed start, as a kubelet does."""
+        self._disarm_children()
+        self.persist("RemoveContainer", lambda: self.runtime.RemoveContainer(
+            container_id=self.containers[name], deadline=self.deadline))
+        for file in (pathlib.Path(self.config.log_directory) / name).iterdir():
+            file.unlink()
+        self.configs[name].metadata.attempt += 1
+        self._create_as_configured(name)
 
+    def _start(self, name):
         def step():
             # As a kubelet sees by its next look: what was started is not started again.
-            if self.env.status(container).started_at == 0:
-                self.runtime.StartContainer(container_id=container, deadline=self.deadline)
+            status = self.env.status(self.containers[name])
+            if status.reason == "StartError":
+                self._create_again(name)
+            if status.reason == "StartError" or status.started_at == 0:
+                self.runtime.StartContainer(container_id=self.containers[name], deadline=self.deadline)
 
         self.persist(f"StartContainer {name}", step)
 
