@@ -57,9 +57,9 @@ class Suite:
             self.base.processes.add(self.env.daemon.process.pid)
             self.base.check()
             assert self.env.leases() == self.leases, f"addresses still leased: {self.env.leases() - self.leases}"
-            assert not scenario.unmet, f"never came to {scenario.unmet}"
-            may_be_lost = any(fault.program == "shim" and fault.action != "delay" for fault in faults)
-            assert may_be_lost or scenario.recreated == 0, "the pod was lost and had to be made again"
+            # Of several one may keep the others from being met.
+            assert len(faults) > 1 or not scenario.unmet, f"never came to {scenario.unmet}"
+            assert scenario.recreated == 0, "the pod was lost and had to be made again"
         except Exception as error:
             error.met = scenario.errors
             raise
