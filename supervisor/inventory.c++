@@ -1,6 +1,7 @@
 // See inventory.h.
 #include "supervisor/inventory.h"
 
+#include <capnp/any.h>
 #include <kj/debug.h>
 #include <time.h>
 
@@ -253,6 +254,8 @@ void Inventory::apply(const Pod& pod, shim::ContainerState::Reader state) {
     auto last = container.get().getLast();
     if (&container.pod() != &pod) return;
     if (state.getStage() < last.getStage() || last.getStage() == shim::Stage::EXITED) return;
+    // What is known is not written again: after a restart every shim tells everything.
+    if (capnp::AnyStruct::Reader(state) == capnp::AnyStruct::Reader(last)) return;
     // A shim does not know what the record was made with; times and pid are its to tell.
     update(container, [&](ContainerRecord::Builder record) { record.setLast(state); });
     if (state.getStage() == shim::Stage::EXITED) {

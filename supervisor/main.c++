@@ -180,12 +180,9 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
                   .eagerlyEvaluate([](kj::Exception&& exception) {
                     KJ_LOG(ERROR, "orphans are not reaped any more", exception);
                   });
-    auto profile = loadApparmorProfile();
-    auto userNamespaces = tryUserNamespaces();
     runtime.reconcile().wait(waitScope);
     held.releaseStrangers([this](kj::StringPtr id) { return inventory.knowsContainer(id); });
-    profile.wait(waitScope);
-    userNamespaces.wait(waitScope);
+    runtime.awaitTrials(tryMachine());
 
     listen();
     log(LogLevel::INFO, "serving", "listen", config.listen, "streaming", streams.baseUrl(),
@@ -271,7 +268,14 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
     return options;
   }
 
-  // While the pods are met. Without it containers that ask for the default profile are refused.
+  // Only what is new waits for it, not what belayd serves at once.
+  kj::Promise<void> tryMachine() {
+    auto profile = loadApparmorProfile();
+    co_await tryUserNamespaces();
+    co_await profile;
+  }
+
+  // Without it containers that ask for the default profile are refused.
   kj::Promise<void> loadApparmorProfile() {
     KJ_IF_MAYBE (present, apparmor) {
       return (*present)->loadDefault(children, timer).catch_([](kj::Exception&& exception) {
@@ -282,7 +286,6 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
     return kj::READY_NOW;
   }
 
-  // While the pods are met, too.
   kj::Promise<void> tryUserNamespaces() {
     specs.userNamespaceFault = co_await findUserNamespaceFault(
         children, timer, config.shimPath, kj::str(config.root, "/overlay/snapshots"));

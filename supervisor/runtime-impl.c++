@@ -46,6 +46,7 @@ void RuntimeImpl::retire() {
 }
 
 kj::Promise<RuntimeStatus> RuntimeImpl::status(bool verbose) {
+  co_await machineTried.addBranch();
   auto network = co_await parts.cni.status();
   kj::Vector<Condition> conditions;
   conditions.add(Condition{kj::str("RuntimeReady"), true, kj::String(), kj::String()});
@@ -71,7 +72,8 @@ kj::Promise<RuntimeStatus> RuntimeImpl::status(bool verbose) {
 }
 
 kj::Promise<kj::String> RuntimeImpl::runPodSandbox(Owned<PodConfig> config, kj::String handler) {
-  return podList.run(kj::mv(config), kj::mv(handler));
+  co_await machineTried.addBranch();
+  co_return co_await podList.run(kj::mv(config), kj::mv(handler));
 }
 
 kj::Promise<void> RuntimeImpl::stopPodSandbox(kj::String id) {
@@ -104,7 +106,8 @@ kj::Array<PodView> RuntimeImpl::podSandboxes() {
 kj::Promise<kj::String> RuntimeImpl::createContainer(kj::String podId,
                                                      Owned<ContainerConfig> config,
                                                      Owned<PodConfig>) {
-  return containerList.create(podId, kj::mv(config));
+  co_await machineTried.addBranch();
+  co_return co_await containerList.create(podId, kj::mv(config));
 }
 
 kj::Promise<void> RuntimeImpl::startContainer(kj::String id) {

@@ -20,6 +20,9 @@ class RuntimeImpl final : public Runtime {
   // To be awaited before the first call.
   kj::Promise<void> reconcile() { return reconciler.run(); }
 
+  // What this machine can do is still being tried out: calls that depend on it wait for that.
+  void awaitTrials(kj::Promise<void> trials) { machineTried = trials.fork(); }
+
   // For a belayd that is being replaced: all work ends where it is, nothing more is heard of shims,
   // and the database is closed. Calls to shims in progress go on.
   void retire();
@@ -71,6 +74,7 @@ class RuntimeImpl final : public Runtime {
 
  private:
   Parts& parts;
+  kj::ForkedPromise<void> machineTried = kj::Promise<void>(kj::READY_NOW).fork();
   ImageManager imageList;
   PodTeardown teardown;
   PodManager podList;

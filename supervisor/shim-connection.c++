@@ -284,11 +284,14 @@ void ShimConnection::watch(shim::Shim::Client shim) {
 
 // What a shim that has lived on without us has to tell.
 kj::Promise<void> ShimConnection::catchUp(shim::Shim::Client shim) {
-  auto kept = co_await shim.descriptorsRequest().send();
+  // Both at once: a node has a hundred shims to hear out.
+  auto asking = shim.descriptorsRequest().send().dropPipeline();
+  auto answering = shim.stateRequest().send().dropPipeline();
+  auto kept = co_await asking;
   for (auto descriptor : kept.getDescriptors()) {
     co_await keep(kj::str(descriptor.getName()), descriptor.getFile());
   }
-  auto answer = co_await shim.stateRequest().send();
+  auto answer = co_await answering;
   for (auto container : answer.getState().getContainers()) {
     observer.containerChanged(container);
   }

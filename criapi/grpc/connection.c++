@@ -43,11 +43,28 @@ kj::Promise<void> Connection::run() {
   KJ_IF_MAYBE (interval, server.options.keepaliveInterval) {
     serving = serving.exclusiveJoin(keepalive(*interval));
   }
-  return serving.then([this]() {
-    if (session.lastFault().size() == 0) return;
-    KJ_LOG(WARNING, "gRPC: closed a connection whose client broke the protocol",
-           session.lastFault());
+  return serving.then([this]() -> kj::Promise<void> {
+    if (session.lastFault().size() > 0) {
+      KJ_LOG(WARNING, "gRPC: closed a connection whose client broke the protocol",
+             session.lastFault());
+    } else if (isGoingAway) {
+      return linger();
+    }
+    return kj::READY_NOW;
   });
+}
+
+// The client may be sending a call just now. Were the connection closed, it could fail to send it
+// before it reads that it is to go elsewhere: so the client closes first.
+kj::Promise<void> Connection::linger() {
+  stream->shutdownWrite();
+  return readToEnd().exclusiveJoin(server.timer.afterDelay(patience));
+}
+
+kj::Promise<void> Connection::readToEnd() {
+  kj::byte ignored[4096];
+  while (co_await stream->tryRead(ignored, 1, sizeof(ignored)) > 0) {
+  }
 }
 
 kj::Promise<void> Connection::readLoop() {
@@ -118,6 +135,7 @@ kj::Promise<void> Connection::keepalive(kj::Duration interval) {
 void Connection::drain(kj::Duration patience) {
   if (isDraining) return;
   isDraining = true;
+  this->patience = patience;
   session.announceShutdown();
   session.ping();
   drainDelay = server.timer.afterDelay(patience)

@@ -49,10 +49,13 @@ class Connection final : private SessionEvents {
   uint64_t receivedBytes = 0;
   bool isDraining = false;
   bool isGoingAway = false;
+  kj::Duration patience = 0 * kj::SECONDS;
   kj::Maybe<kj::Promise<void>> drainDelay;
 
   kj::Promise<void> readLoop();
   kj::Promise<void> writeLoop();
+  kj::Promise<void> linger();
+  kj::Promise<void> readToEnd();
   kj::Promise<void> afterPoll();
   kj::Promise<void> keepalive(kj::Duration interval);
   void goAway();

@@ -135,7 +135,8 @@ class Server {
   // Ends gracefully: no new connections, GOAWAY on those there are, and resolves when the calls in
   // progress have ended and their replies are sent. A client that does not answer a PING within
   // `patience` (some read only while they call) has not seen that, and its connection is closed all
-  // the same. Sets no other time limit: drop the server to end what is left. May be called again.
+  // the same; one that has seen it is left to close first, for as long. Sets no other time limit:
+  // drop the server to end what is left. May be called again.
   [[nodiscard]] kj::Promise<void> drain(kj::Duration patience = 1 * kj::SECONDS);
 
   // Makes a call from within the process: what a relay's other end does. Dropping the promise gives

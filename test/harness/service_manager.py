@@ -7,13 +7,14 @@ import threading
 
 # LISTEN_PID is the started process's own pid, and the descriptors are its 3, 4, 5 and so on.
 LAUNCHER = """
-import fcntl, os, sys
+import fcntl, os, sys, time
 count = int(sys.argv[1])
 moved = [fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, 1000) for fd in sys.argv[2:2 + count]]
 for number, fd in enumerate(moved, 3):
     os.dup2(fd, number)
 if count:
     os.environ["LISTEN_PID"] = str(os.getpid())
+os.write(int(os.environ.pop("STARTED_FD")), str(time.monotonic_ns()).encode())
 os.execv(sys.argv[2 + count], sys.argv[2 + count:])
 """
 
@@ -25,6 +26,7 @@ class ServiceManager:
         self.sockets = sockets or {}
         self.store = {}  # name -> descriptor
         self.messages = []
+        self.started = os.open("/dev/null", os.O_RDONLY)
         self.path = os.path.join(folder, "notify.sock")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
@@ -50,13 +52,21 @@ class ServiceManager:
         """Starts the service with all there is for it."""
         given = [(name, one.fileno()) for name, one in self.sockets.items()] + list(self.store.items())
         fds = [fd for _, fd in given]
-        environment = dict(os.environ, NOTIFY_SOCKET=self.path)
+        os.close(self.started)
+        self.started, report = os.pipe()
+        environment = dict(os.environ, NOTIFY_SOCKET=self.path, STARTED_FD=str(report))
         if given:
             environment.update(LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=":".join(name for name, _ in given))
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER, str(len(fds)), *map(str, fds), *arguments],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=fds, env=environment,
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=[*fds, report], env=environment,
         )
+        os.close(report)
+        return process
+
+    def executed_at(self):
+        """When the service's program was executed last, on CLOCK_MONOTONIC in nanoseconds."""
+        return int(os.read(self.started, 100))
 
     def close(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
@@ -64,7 +74,27 @@ class ServiceManager:
         self.thread.join()
         self.socket.close()
         os.unlink(self.path)
+        os.close(self.started)
         for fd in self.store.values():
             os.close(fd)
         for one in self.sockets.values():
             one.close()
+
+
+def listening_unix(path):
+    if os.path.exists(path):
+        os.unlink(path)
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # By way of the folder: the path may be too long.
+    folder = os.open(os.path.dirname(path), os.O_PATH)
+    one.bind(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+    os.close(folder)
+    one.listen(1024)
+    return one
+
+
+def waiting_connections(path):
+    """How many connections to a listening Unix socket nobody has accepted yet."""
+    output = subprocess.run(["ss", "-xlnH"], capture_output=True, text=True, check=True).stdout
+    rows = [row.split() for row in output.splitlines()]
+    return sum(int(row[2]) for row in rows if len(row) > 4 and row[4].endswith("/" + path.name))

@@ -8,19 +8,7 @@ import subprocess
 from harness import waiting
 from harness.case import Case
 from harness.cri import Cri
-from harness.service_manager import ServiceManager
-
-
-def listening_unix(path):
-    if os.path.exists(path):
-        os.unlink(path)
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # By way of the folder: the path may be too long.
-    folder = os.open(os.path.dirname(path), os.O_PATH)
-    one.bind(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
-    os.close(folder)
-    one.listen(1024)
-    return one
+from harness.service_manager import ServiceManager, listening_unix, waiting_connections
 
 
 class ActivationTest(Case):
@@ -109,10 +97,3 @@ class ActivationTest(Case):
 
     def container_pid(self, container):
         return json.loads(self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"])["pid"]
-
-
-def waiting_connections(path):
-    """How many connections to a listening Unix socket nobody has accepted yet."""
-    output = subprocess.run(["ss", "-xlnH"], capture_output=True, text=True, check=True).stdout
-    rows = [row.split() for row in output.splitlines()]
-    return sum(int(row[2]) for row in rows if len(row) > 4 and row[4].endswith("/" + path.name))

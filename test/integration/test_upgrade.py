@@ -211,6 +211,33 @@ class UpgradeTest(Case):
         self.upgraded()
         self.wait_for_one_process()
 
+    def test_a_pod_that_takes_longer_than_an_upgrade_waits_is_made_by_the_next(self):
+        """Its plug-in hangs in the old belayd; the client waits for one answer, and gets it."""
+        plugin = self.daemon.plugins / "bridge"
+        gate = self.daemon.folder / "gate"
+        plugin.parent.mkdir(exist_ok=True)
+        plugin.write_text(
+            f"#!/bin/sh\nif [ $CNI_COMMAND = ADD ]; then touch {gate}.reached; while [ ! -e {gate} ]; do sleep 0.02; done; fi\n"
+            "exec /usr/lib/cni/bridge\n"
+        )
+        plugin.chmod(0o755)
+        self.addCleanup(plugin.unlink)
+        config = self.env.pod_config()
+        made = self.env.cri.runtime.RunPodSandbox.future(config=config)
+        waiting.until(pathlib.Path(f"{gate}.reached").exists, "the plug-in runs")
+        self.upgraded()
+        self.assertFalse(made.done())
+        gate.touch()
+        pod = made.result().pod_sandbox_id
+        self.assertEqual([pod], [one.id for one in self.env.cri.runtime.ListPodSandbox().items])
+        self.assertEqual(self.pb.SANDBOX_READY, self.env.cri.runtime.PodSandboxStatus(pod_sandbox_id=pod).status.state)
+        container = self.env.create(pod, config, script="sleep 1000")
+        self.env.start(container)
+        self.assertEqual(0, self.env.exec(container, "true")[0])
+        self.env.remove_pod(pod)
+        self.assertEqual(set(), self.env.leases())
+        self.wait_for_one_process()
+
     def test_pods_and_pulls_under_way_are_made(self):
         image = Image(self.env.busybox_layers("upgrade-under-way"), {"Cmd": ["true"]})
         reference = self.env.registry.push(image, "test/under-way", "1")
