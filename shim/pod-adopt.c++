@@ -5,6 +5,7 @@
 #include <kj/debug.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/failure.h"
 #include "shim/pod.h"
 #include "shim/record.h"
@@ -59,14 +60,17 @@ kj::Promise<kj::Maybe<FailureValue>> Pod::takeOver(ShimRecord::Reader record) {
   specMessage = kj::heap<capnp::MallocMessageBuilder>();
   specMessage->setRoot(record.getSpec());
   podNamespaces = openPodNamespaces(shimContext.engine, getSpec());
+  CO_FAILPOINT(shimContext.engine.timer, "shim.adopt/after-namespaces");
   cgroup = Cgroup::open(shimContext.engine.cgroups, getSpec().getCgroupPath());
   madeCgroup = record.getMadeCgroup();
   createdAtNs = record.getPod().getCreatedAtNs();
   ownGeneration = record.getGeneration() + 1;
   for (auto state : record.getPod().getContainers())
     co_await restoreContainer(state);
+  CO_FAILPOINT(shimContext.engine.timer, "shim.adopt/after-containers");
   claimLeftovers();
   co_await becomeCreated();
+  CO_FAILPOINT(shimContext.engine.timer, "shim.adopt/after-record");
   co_return nullptr;
 }
 

@@ -120,7 +120,7 @@ kj::Promise<ExitStatus> PodContainer::onExitOf(const Prepared& child) {
 void PodContainer::resumeStart() {
   auto& child = KJ_ASSERT_NONNULL(prepared);
   if (child.gate.get() >= 0) {
-    if (isDecided(child.gate)) starting = release().fork();
+    if (isDecided(child.gate)) beginStart();
   } else if (hasEnded(child.pidfd)) {
     startFailure = plainFailure(Failure::Code::INTERNAL, "start container", id,
                                 "its shim died before it was started, and belayd with it");

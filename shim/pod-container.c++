@@ -145,22 +145,24 @@ kj::Promise<kj::Maybe<FailureValue>> PodContainer::start() {
     co_return plainFailure(Failure::Code::FAILED_PRECONDITION, "start container", id,
                            "it has exited");
   }
-  if (starting == nullptr) {
-    starting = release()
-                   .catch_([this](kj::Exception&& exception) {
-                     // Half a start is none: what may run already is ended as one that failed.
-                     startFailure = failureOf("start container"_kj, id, exception);
-                     startedAtNs = 0;
-                     cgroup->kill();
-                   })
-                   .fork();
-  }
+  if (starting == nullptr) beginStart();
   co_await KJ_ASSERT_NONNULL(starting).addBranch();
   KJ_IF_MAYBE (failure, startFailure) {
     co_await exited.addBranch();
     co_return copyFailure(*failure);
   }
   co_return nullptr;
+}
+
+void PodContainer::beginStart() {
+  starting = release()
+                 .catch_([this](kj::Exception&& exception) {
+                   // Half a start is none: what may run already is ended as one that failed.
+                   startFailure = failureOf("start container"_kj, id, exception);
+                   startedAtNs = 0;
+                   cgroup->kill();
+                 })
+                 .fork();
 }
 
 // Opens the gate; the result is in startFailure or in the stage.

@@ -127,6 +127,7 @@ class PodContainer final : public kj::Refcounted,
   void resumeStart();
   void readExit(Exit::Reader record);
   kj::Maybe<FailureValue> makeCgroup(ContainerSpec::Reader spec);
+  void beginStart();
   kj::Promise<void> release();
   kj::Promise<void> endCgroup();
   kj::Promise<void> watchExit(kj::Promise<ExitStatus> exit);

@@ -58,6 +58,15 @@ kj::AutoCloseFd pidfdOfPeer(int socket) {
   return kj::AutoCloseFd(fd);
 }
 
+void signalProcess(int pidfd, int number) {
+  KJ_SYSCALL_HANDLE_ERRORS(syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0)) {
+    case ESRCH:
+      break;
+    default:
+      KJ_FAIL_SYSCALL("pidfd_send_signal to the shim", error);
+  }
+}
+
 }  // namespace
 
 struct ShimConnection::Session {
@@ -149,10 +158,24 @@ kj::Promise<void> ShimConnection::connect() {
   auto process = pidfdOfPeer(socket);
   auto fresh = kj::heap<Session>(io, kj::mv(socket));
   co_await fresh->shim.infoRequest().send();
+  if (co_await isUntold(fresh->shim)) {
+    signalProcess(process, SIGKILL);
+    kj::UnixEventPort::FdObserver exit(port, process, kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    co_await exit.whenBecomesReadable();
+    fail(Code::NOT_FOUND, "the shim that was to adopt the pod had not been told to yet");
+  }
   watch(fresh->shim);
   co_await catchUp(fresh->shim);
   if (pidfd.get() < 0) supervise(kj::mv(process));
   begin(kj::mv(fresh));
+}
+
+// A dead shim has left a record of its pod, and the one that is there has none: whoever started it
+// died before it was told to adopt the pod.
+kj::Promise<bool> ShimConnection::isUntold(shim::Shim::Client shim) {
+  if (faccessat(podFolder, "state", F_OK, 0) != 0) co_return false;
+  auto answer = co_await shim.stateRequest().send();
+  co_return !answer.getState().getCreated();
 }
 
 void ShimConnection::supervise(kj::AutoCloseFd process) {
@@ -240,13 +263,7 @@ void ShimConnection::retire() {
 }
 
 void ShimConnection::kill() {
-  if (pidfd.get() < 0) return;
-  KJ_SYSCALL_HANDLE_ERRORS(syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0)) {
-    case ESRCH:
-      break;
-    default:
-      KJ_FAIL_SYSCALL("pidfd_send_signal to the shim", error);
-  }
+  if (pidfd.get() >= 0) signalProcess(pidfd, SIGKILL);
 }
 
 kj::AutoCloseFd ShimConnection::dial() {

@@ -40,8 +40,9 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   void attach(kj::AutoCloseFd socket, kj::AutoCloseFd pidfd);
 
   // For a shim that lives already: connects to its socket and learns who it is. Throws NOT_FOUND
-  // when no shim listens there: it is dead. Whoever sets a deadline drops the promise. May be
-  // called again after a failure, until it succeeded once.
+  // when no shim listens there: it is dead; or one that was to adopt the pod and had not been told
+  // to when its belayd died: it is killed, and somebody else has to adopt the pod. Whoever sets a
+  // deadline drops the promise. May be called again after a failure, until it succeeded once.
   kj::Promise<void> connect();
 
   // Says that the dead shim (Observer::shimDied(), or one that was never met) is to have a
@@ -108,6 +109,7 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks;
 
   kj::AutoCloseFd dial();
+  kj::Promise<bool> isUntold(shim::Shim::Client shim);
   void begin(kj::Own<Session> fresh);
   void supervise(kj::AutoCloseFd process);
   kj::Promise<void> handOn(shim::Shim::Client shim, kj::StringPtr containerId);

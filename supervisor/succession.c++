@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <signal.h>
 
+#include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
 #include "supervisor/attempt.h"
 #include "supervisor/log.h"
@@ -59,6 +60,7 @@ kj::Promise<bool> Succession::startAndAdopt(Pod& pod) {
     fail(Code::FAILED_PRECONDITION, "the pod's folder is gone");
   }
   auto started = parts.launcher.start(pod.id(), parts.folders.pathOf(pod.id()), folder);
+  CO_FAILPOINT(parts.timer, "belayd.succession/after-start");
   bool done = false;
   KJ_DEFER(if (!done) started.child->signal(SIGKILL));
   bool notAlone = false;
@@ -69,6 +71,7 @@ kj::Promise<bool> Succession::startAndAdopt(Pod& pod) {
          shimLogTail(folder));
   });
   co_await adopt(pod, started).exclusiveJoin(kj::mv(death));
+  CO_FAILPOINT(parts.timer, "belayd.succession/after-adoption");
   done = true;
   co_return !notAlone;
 }

@@ -13,6 +13,9 @@ DELAY_MS, PATIENCE_S = 1200, 0.8
 # Passed while belayd starts, so they are armed by its environment.
 AT_START = ("belayd.reconcile/",)
 
+# Passed when a shim has died and another one takes its pod over.
+AFTER_SHIM_DEATH = ("shim.adopt/", "belayd.succession/")
+
 # Passed only after something has failed: what has to fail first.
 COMPANIONS = {
     "belayd.run-pod-sandbox/before-undo": "belayd.run-pod-sandbox/before-ready-record=fail",
@@ -53,6 +56,10 @@ class Fault:
     def setting(self):
         action = f"delay:{DELAY_MS}" if self.action == "delay" else self.action
         return action + (f"@{self.on_pass}" if self.on_pass > 1 else "")
+
+    @property
+    def after_shim_death(self):
+        return self.point.startswith(AFTER_SHIM_DEATH)
 
     @property
     def at_start(self):

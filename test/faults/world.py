@@ -1,6 +1,8 @@
 """The node under test: a registry, a daemon that is killed and started again, and a pod beside the one that
 suffers, which must notice nothing."""
 import os
+import pathlib
+import signal
 import subprocess
 
 import grpc
@@ -70,6 +72,11 @@ class World:
 
         waiting.until(settled, "belayd serves or has ended", 30)
         return self.revive()
+
+    def kill_shim(self, pod):
+        for pid in self.env.daemon.shims():
+            if pod in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
 
     def close(self):
         self.env.close()
