@@ -101,6 +101,44 @@ TEST_F(OperationTest, RunsAnewOnceItHasEnded) {
   EXPECT_EQ(2, runs);
 }
 
+TEST_F(OperationTest, WhatIsHeldWaitsAndWhatRunsCanBeJoined) {
+  auto paf = kj::newPromiseAndFulfiller<kj::String>();
+  auto first = operations.run(kj::str("runs"), [&](Operation&) { return kj::mv(paf.promise); });
+  operations.hold();
+  int begun = 0;
+  auto second = operations.run(kj::str("new"), [&](Operation&) -> kj::Promise<kj::String> {
+    ++begun;
+    co_return kj::String();
+  });
+  auto joined = operations.run(kj::str("runs"), [&](Operation&) -> kj::Promise<kj::String> {
+    ++begun;
+    co_return kj::String();
+  });
+  loop.run();
+  EXPECT_FALSE(operations.whenIdle().poll(waitScope));
+  paf.fulfiller->fulfill(kj::str("id"));
+  EXPECT_STREQ("id", first.wait(waitScope).cStr());
+  EXPECT_STREQ("id", joined.wait(waitScope).cStr());
+  EXPECT_TRUE(operations.whenIdle().poll(waitScope));
+  EXPECT_FALSE(second.poll(waitScope));
+  EXPECT_EQ(0, begun);
+}
+
+TEST_F(OperationTest, AllWorkCanBeDropped) {
+  bool dropped = false;
+  auto result = operations.run(kj::str("runs"), [&](Operation&) -> kj::Promise<kj::String> {
+    KJ_DEFER(dropped = true);
+    co_await kj::Promise<void>(kj::NEVER_DONE);
+    co_return kj::String();
+  });
+  loop.run();
+  operations.dropAll();
+  // At once, though somebody waits for it.
+  EXPECT_TRUE(dropped);
+  EXPECT_TRUE(failureOf(kj::mv(result), waitScope).startsWith("UNAVAILABLE: "));
+  EXPECT_EQ(0u, operations.list().size());
+}
+
 TEST_F(OperationTest, FailuresNameOperationAndStageAndKeepTheirCode) {
   auto run = [&] {
     return operations.run(kj::str("make x"), [](Operation& operation) -> kj::Promise<kj::String> {

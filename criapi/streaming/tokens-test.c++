@@ -1,6 +1,8 @@
 // One-time tokens: once, for a minute, so many, and only for what they were made for.
 #include "criapi/streaming/tokens.h"
 
+#include <capnp/message.h>
+
 #include <gtest/gtest.h>
 
 #include <set>
@@ -76,6 +78,40 @@ TEST_F(TokensTest, AreLimitedUntilSomeAreUsedOrOld) {
   EXPECT_TRUE(isFull());
   clock.time += Tokens::LIFETIME;
   EXPECT_FALSE(isFull());
+}
+
+TEST_F(TokensTest, GoFromOneDaemonToTheNext) {
+  auto used = tokens.add(attachTo("used"));
+  tokens.redeem(Kind::ATTACH, used);
+  StreamRequest request;
+  request.init<ExecRequest>(ExecRequest{
+      kj::str("a"), kj::arr(kj::str("ls"), kj::str("\xff")), true, {.in = true, .err = true}});
+  auto exec = tokens.add(kj::mv(request));
+  clock.time += 30 * kj::SECONDS;
+  StreamRequest ports;
+  ports.init<PortForwardRequest>(PortForwardRequest{kj::str("p"), kj::arr<uint16_t>(80, 65535)});
+  auto forward = tokens.add(kj::mv(ports));
+  auto attach = tokens.add(attachTo("b"));
+
+  capnp::MallocMessageBuilder message;
+  auto handover = message.initRoot<StreamHandover>();
+  tokens.describe(handover);
+  EXPECT_EQ(3u, handover.getTokens().size());
+  Tokens next(clock);
+  next.takeOver(handover.asReader());
+
+  auto redeemed = KJ_ASSERT_NONNULL(next.redeem(Kind::EXEC, exec));
+  auto& same = redeemed.get<ExecRequest>();
+  EXPECT_EQ("a", same.containerId);
+  ASSERT_EQ(2u, same.command.size());
+  EXPECT_EQ("\xff", same.command[1]);
+  EXPECT_TRUE(same.tty && same.streams.in && same.streams.err && !same.streams.out);
+  auto sameForward = KJ_ASSERT_NONNULL(next.redeem(Kind::PORT_FORWARD, forward));
+  EXPECT_EQ(65535, sameForward.get<PortForwardRequest>().ports[1]);
+  EXPECT_TRUE(next.redeem(Kind::ATTACH, used) == nullptr);
+  // Their minute goes on.
+  clock.time += 60 * kj::SECONDS;
+  EXPECT_TRUE(next.redeem(Kind::ATTACH, attach) == nullptr);
 }
 
 TEST_F(TokensTest, AreLongAndOfUrlCharacters) {
