@@ -9,12 +9,18 @@
 namespace belay::shim {
 namespace {
 
-class AttachSession final {
+class AttachSession final : private Session {
  public:
-  AttachSession(kj::UnixEventPort& port, kj::AutoCloseFd socket, StreamChoice choice,
+  AttachSession(ShimContext& context, kj::AutoCloseFd socket, StreamChoice choice,
                 AttachTarget& target)
-      : session(port, kj::mv(socket)), choice(choice), target(target) {}
+      : context(context),
+        session(context.engine.eventPort, kj::mv(socket)),
+        choice(choice),
+        target(target) {
+    context.sessions.add(*this);
+  }
   ~AttachSession() noexcept(false) {
+    context.sessions.remove(*this);
     endInput();
     // Their reader still has them, until it has something to pass on.
     for (auto& tap : taps)
@@ -34,18 +40,35 @@ class AttachSession final {
     }
     FAILPOINT("shim.attach/before-start");
     if (!start()) co_return;
+    started = true;
     FAILPOINT("shim.attach/after-start");
     co_await passOutput().exclusiveJoin(follow());
   }
 
+  kj::Promise<void> resume(AttachedStreams streams) {
+    started = true;
+    hasInput = choice.in;
+    auto& stdio = target.attachedStdio();
+    if (streams.input.get() >= 0) {
+      int readEnd = streams.input;
+      pumpInput(stdio.resumeInput(context.work, kj::mv(streams.input)), readEnd);
+    }
+    if (choice.out) addTap(stdio, LogStream::OUT, kj::mv(streams.output));
+    if (choice.err) addTap(stdio, LogStream::ERR, kj::mv(streams.errors));
+    co_await passOutput().exclusiveJoin(follow());
+  }
+
  private:
+  ShimContext& context;
   SessionSocket session;
   StreamChoice choice;
   AttachTarget& target;
   TerminalSize size;
+  bool started = false;
   bool hasInput = false;
   kj::Promise<void> inputPump = nullptr;
-  kj::Vector<kj::Own<OutputTap>> taps;
+  int pumped = -1;                      // what the pump reads
+  kj::Vector<kj::Own<OutputTap>> taps;  // output first, if it is chosen
 
   bool start() {
     KJ_IF_MAYBE (failure, target.refuseAttach(choice)) {
@@ -63,17 +86,47 @@ class AttachSession final {
   void connect(SessionSocket::Streams& streams) {
     auto& stdio = target.attachedStdio();
     if (choice.in) {
-      auto input = stdio.openInput();
+      auto input = stdio.openInput(context.work);
       streams.in = kj::mv(input.writeEnd);
-      inputPump = input.pump.eagerlyEvaluate([](kj::Exception&& exception) {
-        KJ_LOG(WARNING, "an attached client's input is not read any more", exception);
-      });
+      pumpInput(kj::mv(input.pump), input.readEnd);
       hasInput = true;
     }
     if (choice.out) streams.out = tap(stdio, LogStream::OUT);
     if (choice.err) streams.err = tap(stdio, LogStream::ERR);
     if (!size.isUnknown()) stdio.resize(size);
   }
+
+  void pumpInput(kj::Promise<void> pump, int readEnd) {
+    pumped = readEnd;
+    inputPump =
+        pump.then([this]() { pumped = -1; }).eagerlyEvaluate([this](kj::Exception&& exception) {
+          pumped = -1;
+          KJ_LOG(WARNING, "an attached client's input is not read any more", exception);
+        });
+  }
+
+  // Goes on with a client's pipe; a closed one was too slow, or the stream had ended.
+  void addTap(ContainerStdio& stdio, LogStream stream, kj::AutoCloseFd pipe) {
+    auto resumed = kj::refcounted<OutputTap>(kj::mv(pipe));
+    stdio.addTap(stream, kj::addRef(*resumed));
+    taps.add(kj::mv(resumed));
+  }
+
+  void handOver(Handover::Session::Builder state) const override {
+    state.setSocket(session.getFd());
+    state.setContainerId(target.attachedId());
+    writeChoice(choice, state);
+    if (!started) {
+      state.setAttachWaiting();
+      return;
+    }
+    auto attach = state.initAttach();
+    attach.setInput(pumped);
+    attach.setOutput(choice.out ? pipeOf(0) : -1);
+    attach.setErrors(choice.err ? pipeOf(choice.out ? 1 : 0) : -1);
+  }
+
+  int pipeOf(size_t index) const { return index < taps.size() ? taps[index]->getFd() : -1; }
 
   kj::AutoCloseFd tap(ContainerStdio& stdio, LogStream stream) {
     kj::AutoCloseFd readEnd;
@@ -137,10 +190,16 @@ class AttachSession final {
 
 }  // namespace
 
-kj::Promise<void> serveAttach(kj::UnixEventPort& port, kj::AutoCloseFd socket, StreamChoice choice,
+kj::Promise<void> serveAttach(ShimContext& context, kj::AutoCloseFd socket, StreamChoice choice,
                               AttachTarget& target) {
-  AttachSession session(port, kj::mv(socket), choice, target);
+  AttachSession session(context, kj::mv(socket), choice, target);
   co_await session.serve();
+}
+
+kj::Promise<void> resumeAttach(ShimContext& context, kj::AutoCloseFd socket, StreamChoice choice,
+                               AttachTarget& target, AttachedStreams streams) {
+  AttachSession session(context, kj::mv(socket), choice, target);
+  co_await session.resume(kj::mv(streams));
 }
 
 }  // namespace belay::shim

@@ -5,6 +5,7 @@
 
 #include "shim/exec-session.h"
 #include "shim/session-socket.h"
+#include "shim/shim-context.h"
 #include "shim/stdio/container-stdio.h"
 
 namespace belay::shim {
@@ -21,6 +22,7 @@ class AttachTarget {
   virtual void fillExit(Exit::Builder exit) const = 0;
   // A client with input has gone, or has nothing more to send.
   virtual void attachedInputEnded() = 0;
+  virtual kj::StringPtr attachedId() const = 0;
 
  protected:
   ~AttachTarget() = default;
@@ -28,7 +30,14 @@ class AttachTarget {
 
 // Serves the session on `socket` until the container has exited, the client was too slow, or it
 // hangs up.
-kj::Promise<void> serveAttach(kj::UnixEventPort& port, kj::AutoCloseFd socket, StreamChoice choice,
+kj::Promise<void> serveAttach(ShimContext& context, kj::AutoCloseFd socket, StreamChoice choice,
                               AttachTarget& target);
+
+// The same for one that the program before had started.
+struct AttachedStreams {
+  kj::AutoCloseFd input, output, errors;  // as in handover.capnp
+};
+kj::Promise<void> resumeAttach(ShimContext& context, kj::AutoCloseFd socket, StreamChoice choice,
+                               AttachTarget& target, AttachedStreams streams);
 
 }  // namespace belay::shim

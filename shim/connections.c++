@@ -57,18 +57,23 @@ void Connections::listen(int dirFd, kj::StringPtr name) {
   KJ_REQUIRE(length > 0 && size_t(length) < sizeof(address.sun_path), "socket name too long", name);
 
   int fd;
-  KJ_SYSCALL(fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  kj::AutoCloseFd listener(fd);
+  KJ_SYSCALL(fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  kj::AutoCloseFd socket(fd);
   mode_t before = umask(0177);
   KJ_DEFER(umask(before));
   KJ_SYSCALL(bind(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), name);
   KJ_SYSCALL(::listen(fd, SOMAXCONN));
-  listening = acceptAll(kj::mv(listener)).eagerlyEvaluate([](kj::Exception&& exception) {
+  listenOn(kj::mv(socket));
+}
+
+void Connections::listenOn(kj::AutoCloseFd socket) {
+  listener = kj::mv(socket);
+  listening = acceptAll().eagerlyEvaluate([](kj::Exception&& exception) {
     KJ_LOG(ERROR, "no more connections are accepted", exception);
   });
 }
 
-kj::Promise<void> Connections::acceptAll(kj::AutoCloseFd listener) {
+kj::Promise<void> Connections::acceptAll() {
   kj::UnixEventPort::FdObserver observer(port, listener,
                                          kj::UnixEventPort::FdObserver::OBSERVE_READ);
   for (;;) {

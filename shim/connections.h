@@ -26,6 +26,11 @@ class Connections final : private kj::TaskSet::ErrorHandler {
   // served.
   void listen(int dirFd, kj::StringPtr name);
 
+  // Goes on with the socket of another one.
+  void listenOn(kj::AutoCloseFd socket);
+  // Borrowed; negative if there is none.
+  int listenerFd() const { return listener; }
+
   bool none() { return tasks.isEmpty(); }
 
   // Resolves when no connection is open. One waiter at a time.
@@ -33,12 +38,13 @@ class Connections final : private kj::TaskSet::ErrorHandler {
 
  private:
   kj::Promise<void> serveUntilClosed(kj::AutoCloseFd socket);
-  kj::Promise<void> acceptAll(kj::AutoCloseFd listener);
+  kj::Promise<void> acceptAll();
   void taskFailed(kj::Exception&& exception) override;
 
   kj::LowLevelAsyncIoProvider& provider;
   kj::UnixEventPort& port;
   capnp::Capability::Client bootstrap;
+  kj::AutoCloseFd listener;
   kj::Maybe<kj::Promise<void>> listening;
   kj::TaskSet tasks;
 };

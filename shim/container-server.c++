@@ -20,8 +20,8 @@ kj::Duration fromMilliseconds(uint64_t milliseconds) {
 
 }  // namespace
 
-ContainerServer::ContainerServer(Pod& pod, kj::Own<PodContainer> container)
-    : pod(pod), container(kj::mv(container)) {}
+ContainerServer::ContainerServer(ShimContext& context, Pod& pod, kj::Own<PodContainer> container)
+    : shimContext(context), pod(pod), container(kj::mv(container)) {}
 
 kj::Promise<void> ContainerServer::state(StateContext context) {
   container->fillState(context.getResults().initState());
@@ -29,6 +29,7 @@ kj::Promise<void> ContainerServer::state(StateContext context) {
 }
 
 kj::Promise<void> ContainerServer::start(StartContext context) {
+  Work work(shimContext.work);
   auto failure = refuseIfRemoved("start container"_kj);
   if (failure == nullptr) {
     failure = co_await asFailure(container->start(), "start container"_kj, container->getId());
@@ -52,6 +53,7 @@ kj::Promise<void> ContainerServer::wait(WaitContext context) {
 }
 
 kj::Promise<void> ContainerServer::execSync(ExecSyncContext context) {
+  Work work(shimContext.work);
   auto params = context.getParams();
   ExecSyncLimits limits{.maxBytes = kj::min(params.getMaxBytes(), MAX_EXEC_BYTES)};
   if (params.getTimeoutMs() > 0) limits.timeout = fromMilliseconds(params.getTimeoutMs());
@@ -99,6 +101,7 @@ kj::Promise<void> ContainerServer::attach(AttachContext context) {
 }
 
 kj::Promise<void> ContainerServer::reopenLog(ReopenLogContext context) {
+  Work work(shimContext.work);
   auto failure = co_await asFailure(container->reopenLog(), "reopen the log of container"_kj,
                                     container->getId());
   writeOutcome(failure, context.getResults().initOutcome());
@@ -119,9 +122,9 @@ kj::Promise<void> ContainerServer::remove(RemoveContext context) {
 }
 
 kj::Promise<void> ContainerServer::descriptors(DescriptorsContext context) {
-  auto descriptors = container->duplicateDescriptors();
+  auto descriptors = container->descriptors();
   auto list = context.getResults().initDescriptors(descriptors.size());
-  fillDescriptors(kj::mv(descriptors), list);
+  fillDescriptors(descriptors, list);
   co_return;
 }
 

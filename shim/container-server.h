@@ -8,8 +8,8 @@ namespace belay::shim {
 
 class ContainerServer final : public Container::Server {
  public:
-  // `pod` outlives every server.
-  ContainerServer(Pod& pod, kj::Own<PodContainer> container);
+  // Context and pod outlive every server.
+  ContainerServer(ShimContext& context, Pod& pod, kj::Own<PodContainer> container);
 
  protected:
   kj::Promise<void> state(StateContext context) override;
@@ -28,6 +28,7 @@ class ContainerServer final : public Container::Server {
  private:
   kj::Maybe<FailureValue> refuseIfRemoved(kj::StringPtr step) const;
 
+  ShimContext& shimContext;
   Pod& pod;
   kj::Own<PodContainer> container;
 };

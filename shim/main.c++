@@ -1,14 +1,18 @@
 // belay-shim: lives as long as one pod and holds everything of it that must outlive the supervisor.
 //
 //   belay-shim --pod-dir DIR --id ID [--log FILE]
+//   belay-shim --pod-dir DIR --id ID --resume NUMBER
+//   belay-shim --pod-dir DIR --id ID --check-handover NUMBER
 //   belay-shim --try-user-namespaces DIR
 //   belay-shim --keep-cgroup
 //
-// The second form is no pod's: it says why pods cannot have user namespaces here when their upper
-// folders are in DIR, and nothing if they can. The third is a cgroup's keeper (keeper.h).
+// The second form goes on in place of another program of the same process, the third says whether
+// it could (upgrade.h). The fourth is no pod's: it says why pods cannot have user namespaces here
+// when their upper folders are in DIR, and nothing if they can. The fifth is a cgroup's keeper
+// (keeper.h).
 //
-// Descriptor 3 is a connected Unix stream socket to the supervisor that starts it; later
-// supervisors connect to DIR/shim.sock. See shim.capnp for what is spoken there.
+// In the first form descriptor 3 is a connected Unix stream socket to the supervisor that starts
+// it; later supervisors connect to DIR/shim.sock. See shim.capnp for what is spoken there.
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/async-io.h>
@@ -35,7 +39,9 @@
 #include "shim/shim-lock.h"
 #include "shim/shim-server.h"
 #include "shim/stdio/log-disk.h"
+#include "shim/stdio/work.h"
 #include "shim/sys/fds.h"
+#include "shim/upgrade.h"
 
 namespace belay::shim {
 namespace {
@@ -66,6 +72,8 @@ struct Arguments {
   kj::StringPtr id;
   kj::StringPtr log;
   kj::StringPtr tryIn;
+  kj::Maybe<int> resume;
+  kj::Maybe<int> check;
 };
 
 [[noreturn]] void usage(kj::StringPtr problem) {
@@ -95,6 +103,10 @@ Arguments parseArguments(int argc, char** argv) {
       result.id = value;
     } else if (flag == "--log") {
       result.log = value;
+    } else if (flag == "--resume") {
+      result.resume = value.parseAs<int>();
+    } else if (flag == "--check-handover") {
+      result.check = value.parseAs<int>();
     } else if (flag == "--try-user-namespaces") {
       result.tryIn = value;
     } else {
@@ -132,11 +144,12 @@ void redirectLog(kj::StringPtr path) {
   KJ_SYSCALL(dup2(fd, STDERR_FILENO));
 }
 
-// Makes this a process of its own, whatever it was started by.
-void becomeDaemon() {
-  int keep[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, SUPERVISOR_FD};
-  KJ_SYSCALL(sys::closeAllBut(keep, kj::size(keep)));
-  KJ_SYSCALL(fcntl(SUPERVISOR_FD, F_SETFD, FD_CLOEXEC), "descriptor 3 must be a socket");
+// Makes this a process of its own, whatever it was started by, with the given descriptors besides
+// the standard ones.
+void becomeDaemon(kj::Vector<int> keep) {
+  for (int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    keep.add(standard);
+  KJ_SYSCALL(sys::closeAllBut(keep.begin(), keep.size()));
   // Whatever the parent blocked stays blocked across execve.
   sigset_t none;
   sigemptyset(&none);
@@ -180,9 +193,21 @@ kj::Promise<void> whenUnneeded(Pod& pod, Connections& connections, kj::Timer& ti
   co_await pod.whenRemoved();
 }
 
-void run(const Arguments& arguments) {
+// Resolves when this program's pod is there: for one that was handed over. Nobody is served before.
+kj::Promise<void> resume(Pod& pod, Connections& connections, ReceivedHandover& handover) {
+  auto failure = co_await pod.resume(handover.get());
+  KJ_IF_MAYBE (reason, failure) KJ_FAIL_REQUIRE("the pod cannot be resumed", reason->message);
+  connections.listenOn(kj::AutoCloseFd(handover.get().getListener()));
+}
+
+void run(const Arguments& arguments, kj::Maybe<ReceivedHandover>& handover) {
   auto podDirectory = openPodDirectory(arguments.podDirectory);
-  auto lock = takeLock(podDirectory);
+  kj::AutoCloseFd lock;
+  KJ_IF_MAYBE (handed, handover) {
+    lock = kj::AutoCloseFd(handed->get().getLock());
+  } else {
+    lock = takeLock(podDirectory);
+  }
   auto io = kj::setupAsyncIo();
   io.waitScope.setBusyPollInterval(TURNS_BETWEEN_POLLS);
   auto& timer = io.provider->getTimer();
@@ -192,17 +217,53 @@ void run(const Arguments& arguments) {
   Reaper reaper(io.unixEventPort);
   auto disk = newLogDisk(io.unixEventPort);
   ForeignExits foreignExits(io.unixEventPort, timer);
-  ShimContext context{engine, reaper, foreignExits, *disk};
+  WorkCounter work;
+  Sessions sessions;
+  ShimContext context{engine, reaper, foreignExits, *disk, work, sessions};
 
   Pod pod(context, arguments.id, podDirectory);
-  Connections connections(*io.lowLevelProvider, io.unixEventPort,
-                          kj::heap<ShimServer>(pod, foreignExits));
-  connections.serve(kj::AutoCloseFd(SUPERVISOR_FD));
-  connections.listen(podDirectory, SOCKET_NAME);
+  auto server = kj::heap<ShimServer>(context, pod);
+  auto& shim = *server;
+  Connections connections(*io.lowLevelProvider, io.unixEventPort, kj::mv(server));
+  Upgrade upgrade(context, pod, connections, arguments.podDirectory, lock);
+  shim.setUpgrade(upgrade);
+
+  KJ_IF_MAYBE (handed, handover) {
+    resume(pod, connections, *handed).wait(io.waitScope);
+  } else {
+    connections.serve(kj::AutoCloseFd(SUPERVISOR_FD));
+    connections.listen(podDirectory, SOCKET_NAME);
+  }
 
   whenUnneeded(pod, connections, timer).wait(io.waitScope);
   removeFile(podDirectory, SOCKET_NAME);
   connections.whenNone().exclusiveJoin(timer.afterDelay(GOODBYE)).wait(io.waitScope);
+}
+
+// The descriptors that the supervisor, or the program before, has given.
+kj::Vector<int> givenDescriptors(kj::Maybe<ReceivedHandover>& handover) {
+  KJ_IF_MAYBE (handed, handover) return handed->descriptors();
+  KJ_SYSCALL(fcntl(SUPERVISOR_FD, F_SETFD, FD_CLOEXEC), "descriptor 3 must be a socket");
+  kj::Vector<int> given;
+  given.add(SUPERVISOR_FD);
+  return given;
+}
+
+int checkHandover(const Arguments& arguments, int number) {
+  kj::Maybe<kj::String> fault;
+  KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
+                 auto folder = openPodDirectory(arguments.podDirectory);
+                 capnp::StreamFdMessageReader message{kj::AutoCloseFd(number)};
+                 fault = findHandoverFault(folder, arguments.id, message.getRoot<Handover>());
+               })) {
+    fault = kj::str(exception->getDescription());
+  }
+  KJ_IF_MAYBE (reason, fault) {
+    printf("%s", reason->cStr());
+    fflush(stdout);
+    return 1;
+  }
+  return 0;
 }
 
 int sayWhyNoUserNamespaces(kj::StringPtr folder) {
@@ -217,6 +278,7 @@ int sayWhyNoUserNamespaces(kj::StringPtr folder) {
 int main(int argc, char** argv) {
   auto arguments = parseArguments(argc, argv);
   if (arguments.tryIn.size() > 0) return sayWhyNoUserNamespaces(arguments.tryIn);
+  KJ_IF_MAYBE (number, arguments.check) return checkHandover(arguments, *number);
   if (!runFromReadOnlyMount(argv)) {
     KJ_LOG(WARNING, "cannot run from a read-only mount", strerror(errno));
   }
@@ -224,9 +286,11 @@ int main(int argc, char** argv) {
   KJ_IF_MAYBE (exception, kj::runCatchingExceptions([&]() {
                  redirectLog(arguments.log);
                  failpoint::readEnvironment("shim.");
-                 becomeDaemon();
+                 kj::Maybe<ReceivedHandover> handover;
+                 KJ_IF_MAYBE (number, arguments.resume) handover.emplace(*number);
+                 becomeDaemon(givenDescriptors(handover));
                  protectFromOom();
-                 run(arguments);
+                 run(arguments, handover);
                })) {
     KJ_LOG(FATAL, "belay-shim cannot go on", arguments.id, *exception);
     return 1;

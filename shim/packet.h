@@ -49,6 +49,10 @@ class PacketSocket {
   // Makes the socket non-blocking. `maxBytes` is the protocol's maxPacket, in either direction.
   PacketSocket(kj::UnixEventPort& port, kj::AutoCloseFd socket, size_t maxBytes);
 
+  // Borrowed. Whoever gets a copy of it goes on where this object has stopped, unless a packet
+  // waits to be sent.
+  int getFd() const { return socket; }
+
   // Sends at once or, when the peer does not keep up, as soon as it does. The message is copied
   // before this returns; the descriptors are closed when they were sent. Throws DISCONNECTED if the
   // peer is gone. Cancelling the promise does not prevent the packet.

@@ -8,6 +8,7 @@
 #include "failpoint/failpoint.h"
 #include "shim/failure.h"
 #include "shim/pod.h"
+#include "shim/port-forward.h"
 #include "shim/record.h"
 
 namespace belay::shim {
@@ -72,6 +73,47 @@ kj::Promise<kj::Maybe<FailureValue>> Pod::takeOver(ShimRecord::Reader record) {
   co_await becomeCreated();
   CO_FAILPOINT(shimContext.engine.timer, "shim.adopt/after-record");
   co_return nullptr;
+}
+
+void Pod::handOver(Handover::Builder handover) {
+  writePodRecord();
+  handover.setProtocolVersion(PROTOCOL_VERSION);
+  kj::Vector<PodContainer::Descriptor> descriptors;
+  for (auto& container : all()) {
+    for (auto& descriptor : container->descriptors())
+      descriptors.add(kj::mv(descriptor));
+  }
+  auto list = handover.initDescriptors(descriptors.size());
+  for (uint i : kj::indices(descriptors)) {
+    list[i].setName(descriptors[i].name);
+    list[i].setNumber(descriptors[i].fd);
+  }
+  auto described = handover.initSessions(shimContext.sessions.size());
+  uint i = 0;
+  for (auto& session : shimContext.sessions.all())
+    session.handOver(described[i++]);
+}
+
+kj::Promise<kj::Maybe<FailureValue>> Pod::resume(Handover::Reader handover) {
+  // Until all have said whose end they wait for.
+  Reaper::Hold hold(shimContext.reaper);
+  for (auto descriptor : handover.getDescriptors())
+    inherited.add(descriptor.getName(), kj::AutoCloseFd(descriptor.getNumber()));
+  auto failure = co_await adopt();
+  if (failure == nullptr) {
+    for (auto session : handover.getSessions())
+      resumeSession(session);
+  }
+  co_return failure;
+}
+
+void Pod::resumeSession(Handover::Session::Reader state) {
+  if (state.isPortForward()) {
+    keepSession(
+        servePortForward(shimContext, kj::AutoCloseFd(state.getSocket()), podNamespaces.net));
+    return;
+  }
+  KJ_IF_MAYBE (container, find(state.getContainerId())) container->resumeSession(state);
 }
 
 // One that cannot be restored does not keep the others from it.

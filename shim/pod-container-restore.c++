@@ -15,6 +15,18 @@
 namespace belay::shim {
 namespace {
 
+// Null if it is not there.
+kj::AutoCloseFd openFolder(int podDirFd, kj::StringPtr id) {
+  int fd;
+  KJ_SYSCALL_HANDLE_ERRORS(fd = openat(podDirFd, id.cStr(), O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) {
+    case ENOENT:
+      return nullptr;
+    default:
+      KJ_FAIL_SYSCALL("openat", error, id);
+  }
+  return kj::AutoCloseFd(fd);
+}
+
 UserIds readUser(ResolvedUser::Reader user) {
   UserIds ids{.uid = user.getUid(), .gid = user.getGid()};
   ids.groups = KJ_MAP(group, user.getGroups())->gid_t {
@@ -40,15 +52,15 @@ bool isDecided(int gate) {
 }  // namespace
 
 kj::Maybe<kj::Own<capnp::MessageReader>> PodContainer::readSpec(int podDirFd, kj::StringPtr id) {
-  int fd;
-  KJ_SYSCALL_HANDLE_ERRORS(fd = openat(podDirFd, id.cStr(), O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) {
-    case ENOENT:
-      return nullptr;
-    default:
-      KJ_FAIL_SYSCALL("openat", error, id);
-  }
-  kj::AutoCloseFd directory(fd);
+  auto directory = openFolder(podDirFd, id);
+  if (directory.get() < 0) return nullptr;
   return readRecord(directory, SPEC_FILE);
+}
+
+kj::Maybe<kj::StringPtr> PodContainer::findStreamFault(int podDirFd, kj::StringPtr id) {
+  auto directory = openFolder(podDirFd, id);
+  if (directory.get() < 0) return "it has no folder"_kj;
+  return ContainerStdio::findFault(directory);
 }
 
 kj::Promise<void> PodContainer::restore(ContainerSpec::Reader spec, ContainerState::Reader state,
@@ -111,7 +123,7 @@ kj::AutoCloseFd PodContainer::openProcess(pid_t pid, Inheritance& inheritance) {
 }
 
 kj::Promise<ExitStatus> PodContainer::onExitOf(const Prepared& child) {
-  if (Reaper::isChild(child.pid)) return context.reaper.onExit(child.pid);
+  if (context.reaper.knows(child.pid)) return context.reaper.onExit(child.pid);
   return context.foreignExits.onExit(child.pid, child.pidfd);
 }
 
@@ -127,6 +139,36 @@ void PodContainer::resumeStart() {
   } else {
     stage = Stage::RUNNING;
     startedAtNs = createdAtNs;
+  }
+}
+
+void PodContainer::resumeSession(Handover::Session::Reader state) {
+  kj::AutoCloseFd socket(state.getSocket());
+  if (stdio.get() == nullptr) return;  // it has exited, and its clients have been told
+  auto choice = readChoice(state);
+  switch (state.which()) {
+    case Handover::Session::EXEC_WAITING:
+      serveExec(kj::mv(socket), state.getExecWaiting(), choice);
+      break;
+    case Handover::Session::EXEC: {
+      auto exec = state.getExec();
+      keepSession(resumeExec(context, kj::mv(socket), kj::str(id), exec.getPid(),
+                             kj::AutoCloseFd(exec.getPtyMaster())));
+      break;
+    }
+    case Handover::Session::ATTACH_WAITING:
+      serveAttach(kj::mv(socket), choice);
+      break;
+    case Handover::Session::ATTACH: {
+      auto attach = state.getAttach();
+      keepSession(resumeAttach(context, kj::mv(socket), choice, *this,
+                               {.input = kj::AutoCloseFd(attach.getInput()),
+                                .output = kj::AutoCloseFd(attach.getOutput()),
+                                .errors = kj::AutoCloseFd(attach.getErrors())}));
+      break;
+    }
+    case Handover::Session::PORT_FORWARD:
+      break;  // the pod's
   }
 }
 

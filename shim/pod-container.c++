@@ -167,6 +167,7 @@ void PodContainer::beginStart() {
 
 // Opens the gate; the result is in startFailure or in the stage.
 kj::Promise<void> PodContainer::release() {
+  Work work(context.work);
   startedAtNs = realtimeNs();
   auto& child = KJ_ASSERT_NONNULL(prepared);
   CO_FAILPOINT(context.engine.timer, "shim.start-container/before-gate");
@@ -189,6 +190,7 @@ kj::Promise<void> PodContainer::release() {
 // told.
 kj::Promise<void> PodContainer::watchExit(kj::Promise<ExitStatus> death) {
   exit.status = co_await death;
+  Work work(context.work);
   alive = false;
   KJ_IF_MAYBE (start, starting) co_await start->addBranch();
 
@@ -302,9 +304,7 @@ kj::OneOf<kj::AutoCloseFd, FailureValue> PodContainer::exec(ProcessSpec::Reader 
     return answer;
   }
   auto sockets = makePacketPair();
-  auto session = serveExec(context, kj::mv(sockets.ours), process, choice, enterTarget(),
-                           makeExecCgroup(), tasks);
-  host.keepSession(session.attach(kj::addRef(*this)));
+  serveExec(kj::mv(sockets.ours), process, choice);
   answer.init<kj::AutoCloseFd>(kj::mv(sockets.theirs));
   return answer;
 }
@@ -316,10 +316,23 @@ kj::OneOf<kj::AutoCloseFd, FailureValue> PodContainer::attach(StreamChoice choic
     return answer;
   }
   auto sockets = makePacketPair();
-  auto session = serveAttach(context.engine.eventPort, kj::mv(sockets.ours), choice, *this);
-  host.keepSession(session.attach(kj::addRef(*this)));
+  serveAttach(kj::mv(sockets.ours), choice);
   answer.init<kj::AutoCloseFd>(kj::mv(sockets.theirs));
   return answer;
+}
+
+void PodContainer::serveExec(kj::AutoCloseFd socket, ProcessSpec::Reader process,
+                             StreamChoice choice) {
+  keepSession(shim::serveExec(context, kj::mv(socket), process, choice,
+                              {id, enterTarget(), makeExecCgroup()}, tasks));
+}
+
+void PodContainer::serveAttach(kj::AutoCloseFd socket, StreamChoice choice) {
+  keepSession(shim::serveAttach(context, kj::mv(socket), choice, *this));
+}
+
+void PodContainer::keepSession(kj::Promise<void> session) {
+  host.keepSession(session.attach(kj::addRef(*this)));
 }
 
 kj::Maybe<FailureValue> PodContainer::refuseAttach(StreamChoice choice) const {
@@ -455,19 +468,17 @@ void PodContainer::fillExit(Exit::Builder builder) const {
   builder.setMessage(exit.message);
 }
 
-kj::Vector<PodContainer::Descriptor> PodContainer::duplicateDescriptors() const {
+kj::Vector<PodContainer::Descriptor> PodContainer::descriptors() const {
   kj::Vector<Descriptor> result;
   if (stdio.get() == nullptr || prepared == nullptr) return result;
-  for (auto& descriptor : stdio->duplicateDescriptors()) {
-    result.add(Descriptor{kj::str(id, "/", descriptor.name), kj::mv(descriptor.fd)});
-  }
+  auto add = [&](kj::StringPtr name, int fd) {
+    if (fd >= 0) result.add(Descriptor{kj::str(id, '/', name), fd});
+  };
+  for (auto& descriptor : stdio->descriptors())
+    add(descriptor.name, descriptor.fd);
   auto& child = KJ_ASSERT_NONNULL(prepared);
-  if (child.pidfd.get() >= 0) {
-    result.add(Descriptor{kj::str(id, "/pidfd"), duplicate(child.pidfd)});
-  }
-  if (child.gate.get() >= 0) {
-    result.add(Descriptor{kj::str(id, "/gate"), duplicate(child.gate)});
-  }
+  add("pidfd", child.pidfd);
+  add("gate", child.gate);
   return result;
 }
 

@@ -65,12 +65,19 @@ class PodContainer final : public kj::Refcounted,
   kj::Promise<void> restore(ContainerSpec::Reader spec, ContainerState::Reader state,
                             Inheritance& inheritance);
 
+  // Goes on with a session of this container that the program before has served; its descriptors
+  // are this object's from now on.
+  void resumeSession(Handover::Session::Reader state);
+
   // Instead of prepare(), too: for one that a predecessor was in the middle of making or removing.
   // remove() takes away what there is.
   void claimLeftover();
 
   // The spec that a container's directory, one of the pod's, holds. Nothing if there is none.
   static kj::Maybe<kj::Own<capnp::MessageReader>> readSpec(int podDirFd, kj::StringPtr id);
+
+  // Why restore() could not go on with such a container's streams, if so.
+  static kj::Maybe<kj::StringPtr> findStreamFault(int podDirFd, kj::StringPtr id);
 
   // The methods of the RPC interface (shim.capnp says what they do).
   kj::Promise<kj::Maybe<FailureValue>> start();
@@ -99,12 +106,12 @@ class PodContainer final : public kj::Refcounted,
   bool isRemoved() const { return removed; }
   kj::Maybe<int> livePidfd() const;
 
-  // Duplicates of what must not die with this process; "<container id>/stdout" and so on.
+  // What must not die with this process; "<container id>/stdout" and so on. Borrowed.
   struct Descriptor {
     kj::String name;
-    kj::AutoCloseFd fd;
+    int fd;
   };
-  kj::Vector<Descriptor> duplicateDescriptors() const;
+  kj::Vector<Descriptor> descriptors() const;
 
  private:
   // Files of the container's directory, besides those of its streams.
@@ -138,6 +145,10 @@ class PodContainer final : public kj::Refcounted,
   kj::Maybe<FailureValue> refuseAttach(StreamChoice choice) const override;
   ContainerStdio& attachedStdio() override { return *stdio; }
   void attachedInputEnded() override;
+  kj::StringPtr attachedId() const override { return id; }
+  void serveExec(kj::AutoCloseFd socket, ProcessSpec::Reader process, StreamChoice choice);
+  void serveAttach(kj::AutoCloseFd socket, StreamChoice choice);
+  void keepSession(kj::Promise<void> session);
   void taskFailed(kj::Exception&& exception) override;
 
   ContainerHost& host;

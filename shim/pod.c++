@@ -248,6 +248,7 @@ kj::Promise<void> Pod::whenLeft(kj::StringPtr containerId) {
 }
 
 kj::Promise<void> Pod::removeContainerNow(kj::Own<PodContainer> container) {
+  Work work(shimContext.work);
   co_await container->remove();
   CO_FAILPOINT(shimContext.engine.timer, "shim.remove-container/before-record");
   KJ_IF_MAYBE (entry, containers.find(container->getId())) {
@@ -356,8 +357,7 @@ kj::OneOf<kj::AutoCloseFd, FailureValue> Pod::portForward() {
     return answer;
   }
   auto sockets = makePacketPair();
-  keepSession(servePortForward(shimContext.engine.eventPort, shimContext.engine.timer,
-                               kj::mv(sockets.ours), podNamespaces.net));
+  keepSession(servePortForward(shimContext, kj::mv(sockets.ours), podNamespaces.net));
   answer.init<kj::AutoCloseFd>(kj::mv(sockets.theirs));
   return answer;
 }

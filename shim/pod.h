@@ -9,6 +9,7 @@
 #include <kj/refcount.h>
 
 #include "shim/engine/namespaces.h"
+#include "shim/handover.capnp.h"
 #include "shim/inheritance.h"
 #include "shim/pod-container.h"
 #include "shim/pod-usage.h"
@@ -19,6 +20,9 @@ namespace belay::shim {
 
 class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
  public:
+  // The pod's record in its directory.
+  static constexpr kj::StringPtr STATE_FILE = "state"_kj;
+
   // `dirFd` is the pod's directory; it and `context` outlive the pod.
   Pod(ShimContext& context, kj::StringPtr id, int dirFd);
   KJ_DISALLOW_COPY_AND_MOVE(Pod);
@@ -36,6 +40,13 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
 
   // What the containers of such a pod go on with.
   Inheritance& inheritance() { return inherited; }
+
+  // For the program that is executed in place of this one: writes the record, and describes what
+  // is not in it. Only while no Work is under way (work.h).
+  void handOver(Handover::Builder handover);
+  // There: adopts the pod, sessions included. To be called before the reaper runs. The reader's
+  // memory outlives the promise.
+  kj::Promise<kj::Maybe<FailureValue>> resume(Handover::Reader handover);
 
   void fillState(PodState::Builder state) const;
 
@@ -83,9 +94,6 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
     kj::ForkedPromise<void> preparing = nullptr;
   };
 
-  // The pod's record in its directory.
-  static constexpr kj::StringPtr STATE_FILE = "state"_kj;
-
   // Why a container cannot have that id, if so.
   static kj::Maybe<kj::StringPtr> findFault(kj::StringPtr containerId);
 
@@ -105,6 +113,7 @@ class Pod final : public ContainerHost, private kj::TaskSet::ErrorHandler {
   kj::Promise<kj::Maybe<FailureValue>> takeOver(ShimRecord::Reader record);
   kj::Promise<void> restoreContainer(ContainerState::Reader state);
   void claimLeftovers();
+  void resumeSession(Handover::Session::Reader state);
   kj::Promise<void> becomeCreated();
   kj::Promise<void> removeAll();
   kj::Own<Entry> findOrPrepare(ContainerSpec::Reader spec);

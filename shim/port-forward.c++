@@ -47,10 +47,16 @@ Address ipv6Loopback(uint16_t port) {
   return address;
 }
 
-class PortForwardSession final : private kj::TaskSet::ErrorHandler {
+class PortForwardSession final : private Session, private kj::TaskSet::ErrorHandler {
  public:
-  PortForwardSession(kj::UnixEventPort& port, kj::Timer& timer, kj::AutoCloseFd socket, int netns)
-      : port(port), timer(timer), session(port, kj::mv(socket)), netns(netns), tasks(*this) {}
+  PortForwardSession(ShimContext& context, kj::AutoCloseFd socket, int netns)
+      : context(context),
+        session(context.engine.eventPort, kj::mv(socket)),
+        netns(netns),
+        tasks(*this) {
+    context.sessions.add(*this);
+  }
+  ~PortForwardSession() noexcept(false) { context.sessions.remove(*this); }
   KJ_DISALLOW_COPY_AND_MOVE(PortForwardSession);
 
   kj::Promise<void> serve() {
@@ -70,15 +76,20 @@ class PortForwardSession final : private kj::TaskSet::ErrorHandler {
   }
 
  private:
-  kj::UnixEventPort& port;
-  kj::Timer& timer;
+  ShimContext& context;
   SessionSocket session;
   int netns;
   uint dialing = 0;
   Wakeup oneDone;
   kj::TaskSet tasks;
 
+  void handOver(Handover::Session::Builder state) const override {
+    state.setSocket(session.getFd());
+    state.setPortForward();
+  }
+
   kj::Promise<void> dial(uint32_t id, uint16_t number) {
+    Work work(context.work);
     KJ_DEFER({
       dialing--;
       oneDone.notify();
@@ -112,11 +123,11 @@ class PortForwardSession final : private kj::TaskSet::ErrorHandler {
     if (::connect(socket, generic, address.size) < 0) {
       if (errno != EINPROGRESS) co_return errno;
       // Not before: a socket that connects to nothing counts as hung up.
-      kj::UnixEventPort::FdObserver observer(port, socket,
+      kj::UnixEventPort::FdObserver observer(context.engine.eventPort, socket,
                                              kj::UnixEventPort::FdObserver::OBSERVE_WRITE);
       bool late = false;
       co_await observer.whenBecomesWritable().exclusiveJoin(
-          timer.afterDelay(CONNECT_LIMIT).then([&late]() { late = true; }));
+          context.engine.timer.afterDelay(CONNECT_LIMIT).then([&late]() { late = true; }));
       if (late) co_return ETIMEDOUT;
       int error = 0;
       socklen_t size = sizeof(error);
@@ -142,9 +153,8 @@ class PortForwardSession final : private kj::TaskSet::ErrorHandler {
 
 }  // namespace
 
-kj::Promise<void> servePortForward(kj::UnixEventPort& port, kj::Timer& timer,
-                                   kj::AutoCloseFd socket, int netns) {
-  PortForwardSession session(port, timer, kj::mv(socket), netns);
+kj::Promise<void> servePortForward(ShimContext& context, kj::AutoCloseFd socket, int netns) {
+  PortForwardSession session(context, kj::mv(socket), netns);
   co_await session.serve();
 }
 

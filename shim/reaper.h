@@ -32,8 +32,8 @@ class Reaper final : private kj::TaskSet::ErrorHandler {
   ~Reaper() noexcept(false);
   KJ_DISALLOW_COPY_AND_MOVE(Reaper);
 
-  // Whether `pid` is a child of this process that has not been reaped.
-  static bool isChild(pid_t pid);
+  // Whether `pid` is a child of this process, or was one whose status a Hold has kept.
+  bool knows(pid_t pid) const { return unclaimed.find(pid) != nullptr || isChild(pid); }
 
   // Resolves when `pid`, a child of this process, has been reaped. One waiter for each pid.
   // Dropping the promise leaves the process alone; it is still reaped.
@@ -54,6 +54,8 @@ class Reaper final : private kj::TaskSet::ErrorHandler {
 
  private:
   struct Waiter;
+
+  static bool isChild(pid_t pid);
 
   kj::Promise<void> run();
   void reapAll();

@@ -16,6 +16,9 @@ class SessionSocket final {
       : packets(port, kj::mv(socket), MAX_PACKET) {}
   KJ_DISALLOW_COPY_AND_MOVE(SessionSocket);
 
+  // Borrowed.
+  int getFd() const { return packets.getFd(); }
+
   // The next packet, good until the next call; nothing once the session has gone, or when it sent
   // what is no message. Descriptors that come along are closed. One waiter.
   kj::Promise<kj::Maybe<ToShim::Reader>> receive();

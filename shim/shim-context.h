@@ -4,7 +4,9 @@
 #include "shim/engine/context.h"
 #include "shim/foreign-exits.h"
 #include "shim/reaper.h"
+#include "shim/sessions.h"
 #include "shim/stdio/log-disk.h"
+#include "shim/stdio/work.h"
 
 namespace belay::shim {
 
@@ -13,6 +15,8 @@ struct ShimContext {
   Reaper& reaper;
   ForeignExits& foreignExits;
   LogDisk& disk;
+  WorkCounter& work;
+  Sessions& sessions;
 };
 
 }  // namespace belay::shim

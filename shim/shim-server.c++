@@ -27,6 +27,7 @@ kj::Promise<void> ShimServer::info(InfoContext context) {
 }
 
 kj::Promise<void> ShimServer::createPod(CreatePodContext context) {
+  Work work(shimContext.work);
   auto failure = co_await pod.create(context.getParams().getSpec());
   auto results = context.getResults();
   writeOutcome(failure, results.initOutcome());
@@ -39,12 +40,13 @@ kj::Promise<void> ShimServer::state(StateContext context) {
 }
 
 kj::Promise<void> ShimServer::createContainer(CreateContainerContext context) {
+  Work work(shimContext.work);
   auto created = co_await pod.createContainer(context.getParams().getSpec());
   auto results = context.getResults();
   KJ_SWITCH_ONEOF(created) {
     KJ_CASE_ONEOF(container, kj::Own<PodContainer>) {
       results.initOutcome().setDone();
-      results.setContainer(kj::heap<ContainerServer>(pod, kj::mv(container)));
+      results.setContainer(kj::heap<ContainerServer>(shimContext, pod, kj::mv(container)));
     }
     KJ_CASE_ONEOF(failure, FailureValue) {
       writeFailure(failure, results.initOutcome().initFailed());
@@ -57,7 +59,7 @@ kj::Promise<void> ShimServer::container(ContainerContext context) {
   auto results = context.getResults();
   KJ_IF_MAYBE (found, pod.find(id)) {
     results.initOutcome().setDone();
-    results.setContainer(kj::heap<ContainerServer>(pod, kj::addRef(*found)));
+    results.setContainer(kj::heap<ContainerServer>(shimContext, pod, kj::addRef(*found)));
   } else {
     writeFailure(plainFailure(Failure::Code::NOT_FOUND, "find container", id,
                               kj::str("pod ", pod.getId(), " has none of that id")),
@@ -74,7 +76,7 @@ kj::Promise<void> ShimServer::watch(WatchContext context) {
 kj::Promise<void> ShimServer::descriptors(DescriptorsContext context) {
   kj::Vector<PodContainer::Descriptor> descriptors;
   for (auto& container : pod.all()) {
-    auto more = container->duplicateDescriptors();
+    auto more = container->descriptors();
     // What a message cannot carry would arrive without its descriptor. A watcher gets one message
     // for each container, and Container.descriptors is one, too.
     if (descriptors.size() + more.size() > MAX_FDS_PER_MESSAGE) break;
@@ -82,11 +84,12 @@ kj::Promise<void> ShimServer::descriptors(DescriptorsContext context) {
       descriptors.add(kj::mv(descriptor));
   }
   auto list = context.getResults().initDescriptors(descriptors.size());
-  fillDescriptors(kj::mv(descriptors), list);
+  fillDescriptors(descriptors, list);
   co_return;
 }
 
 kj::Promise<void> ShimServer::removePod(RemovePodContext context) {
+  Work work(shimContext.work);
   auto failure = co_await pod.remove();
   writeOutcome(failure, context.getResults().initOutcome());
 }
@@ -147,8 +150,27 @@ kj::Promise<void> ShimServer::orphanExited(OrphanExitedContext context) {
   co_return;
 }
 
+kj::Promise<void> ShimServer::upgrade(UpgradeContext context) {
+  auto params = context.getParams();
+  auto limit = params.getLimitMs() * kj::MILLISECONDS;
+  auto received = co_await params.getProgram().getFd();
+  auto outcome = context.getResults().initOutcome();
+  KJ_IF_MAYBE (fd, received) {
+    auto failure = co_await asFailure(
+        KJ_ASSERT_NONNULL(upgrader).run(duplicate(*fd), limit).then([](FailureValue&& reason) {
+          return kj::Maybe<FailureValue>(kj::mv(reason));
+        }),
+        "replace the shim of pod"_kj, pod.getId());
+    writeOutcome(failure, outcome);
+  } else {
+    writeFailure(plainFailure(Failure::Code::INVALID_ARGUMENT, "replace the shim of pod",
+                              pod.getId(), "the program did not arrive"),
+                 outcome.initFailed());
+  }
+}
+
 void ShimServer::noteExit(OrphanExit::Reader exit) {
-  exits.told(
+  shimContext.foreignExits.told(
       exit.getPid(),
       {.code = exit.getCode(), .signal = exit.getSignal(), .finishedAtNs = exit.getFinishedAtNs()});
 }

@@ -3,13 +3,17 @@
 
 #include "shim/pod.h"
 #include "shim/shim.capnp.h"
+#include "shim/upgrade.h"
 
 namespace belay::shim {
 
 class ShimServer final : public Shim::Server {
  public:
   // Both outlive every server.
-  ShimServer(Pod& pod, ForeignExits& exits) : pod(pod), exits(exits) {}
+  ShimServer(ShimContext& context, Pod& pod) : shimContext(context), pod(pod) {}
+
+  // What does upgrades; without it there are none. Outlives every server.
+  void setUpgrade(Upgrade& value) { upgrader = value; }
 
  protected:
   kj::Promise<void> info(InfoContext context) override;
@@ -26,12 +30,14 @@ class ShimServer final : public Shim::Server {
   kj::Promise<void> inherit(InheritContext context) override;
   kj::Promise<void> adopt(AdoptContext context) override;
   kj::Promise<void> orphanExited(OrphanExitedContext context) override;
+  kj::Promise<void> upgrade(UpgradeContext context) override;
 
  private:
   void noteExit(OrphanExit::Reader exit);
 
+  ShimContext& shimContext;
   Pod& pod;
-  ForeignExits& exits;
+  kj::Maybe<Upgrade&> upgrader;
 };
 
 // What `info` answers and --version prints.

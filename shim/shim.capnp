@@ -231,6 +231,13 @@ interface Shim {
   orphanExited @13 (exit :OrphanExit) -> ();
   # Of an adopted container's process, when the supervisor reaps it later.
 
+  upgrade @14 (program :File, limitMs :UInt32) -> (outcome :Outcome);
+  # Executes another belay-shim in this process (handover.capnp), with children, descriptors and
+  # sessions: the answer is that the connection ends, and info.generation has grown in the next one.
+  # An outcome comes only when it was not done, and everything is as it was: failedPrecondition if
+  # the program says that it cannot go on from here, deadlineExceeded if something was under way all
+  # the while that would have been cut off. The supervisor makes no other call until it knows.
+
   struct Descriptor {
     name @0 :Text;
     # "<container id>/stdout", ".../stderr", ".../stdin", ".../pty", ".../gate", ".../pidfd".

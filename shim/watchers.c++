@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 
 #include "shim/file-server.h"
+#include "shim/stdio/descriptors.h"
 
 namespace belay::shim {
 
@@ -48,10 +49,10 @@ void Watchers::tellChanged(Entry& entry, const PodContainer& container) {
 }
 
 void Watchers::tellDescriptors(Entry& entry, const PodContainer& container) {
-  auto descriptors = container.duplicateDescriptors();
+  auto descriptors = container.descriptors();
   auto request = entry.client.descriptorsRequest();
   auto list = request.initDescriptors(descriptors.size());
-  fillDescriptors(kj::mv(descriptors), list);
+  fillDescriptors(descriptors, list);
   track(entry, request.send().ignoreResult());
 }
 
@@ -75,11 +76,11 @@ void Watchers::taskFailed(kj::Exception&& exception) {
   KJ_LOG(ERROR, "telling a watcher failed", exception);
 }
 
-void fillDescriptors(kj::Vector<PodContainer::Descriptor> descriptors,
+void fillDescriptors(kj::ArrayPtr<const PodContainer::Descriptor> descriptors,
                      capnp::List<Shim::Descriptor>::Builder list) {
   for (uint i : kj::indices(descriptors)) {
     list[i].setName(descriptors[i].name);
-    list[i].setFile(kj::heap<FileServer>(kj::mv(descriptors[i].fd)));
+    list[i].setFile(kj::heap<FileServer>(duplicate(descriptors[i].fd)));
   }
 }
 

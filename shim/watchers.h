@@ -46,7 +46,7 @@ class Watchers final : private kj::TaskSet::ErrorHandler {
 };
 
 // Fills a list of descriptors, "<container id>/stdout" and so on, with duplicates as capabilities.
-void fillDescriptors(kj::Vector<PodContainer::Descriptor> descriptors,
+void fillDescriptors(kj::ArrayPtr<const PodContainer::Descriptor> descriptors,
                      capnp::List<Shim::Descriptor>::Builder list);
 
 }  // namespace belay::shim

@@ -179,6 +179,24 @@ class Service final : public Admin::Server {
     results.setErrors(kj::heap<FileServer>(kj::mv(result.errors)));
   }
 
+  kj::Promise<void> upgradeShims(UpgradeShimsContext context) override {
+    kj::Vector<kj::Own<Pod>> pods;
+    for (auto id : context.getParams().getPodIds())
+      pods.add(runtime.inventory().getPod(id));
+    if (pods.size() == 0) {
+      for (auto& pod : runtime.inventory().allPods()) {
+        if (pod->stage() == PodStage::READY) pods.add(kj::mv(pod));
+      }
+    }
+    auto list = context.getResults().initResults(pods.size());
+    kj::Vector<kj::Promise<void>> upgrades;
+    for (auto i : kj::indices(pods)) {
+      list[i].setPodId(pods[i]->id());
+      upgrades.add(upgradeShim(kj::mv(pods[i]), list[i]));
+    }
+    return kj::joinPromises(upgrades.releaseAsArray());
+  }
+
   kj::Promise<void> debug(DebugContext context) override {
     auto params = context.getParams();
     if (params.getPodId().size() > 0) {
@@ -204,6 +222,15 @@ class Service final : public Admin::Server {
  private:
   RuntimeImpl& runtime;
   AdminServer::Upgrade becomeNext;
+
+  kj::Promise<void> upgradeShim(kj::Own<Pod> pod, UpgradedShim::Builder result) {
+    return runtime.podManager()
+        .upgradeShim(kj::mv(pod))
+        .then([result](uint32_t generation) mutable { result.setGeneration(generation); },
+              [result](kj::Exception&& exception) mutable {
+                result.setFailure(snapshot::messageOf(exception));
+              });
+  }
 };
 
 }  // namespace

@@ -42,6 +42,17 @@ struct OperationSummary {
   inStageMs @3 :UInt64;
 }
 
+struct UpgradedShim {
+  podId @0 :Text;
+  union {
+    generation @1 :UInt32;
+    # How many programs have run the pod before the present one.
+
+    failure @2 :Text;
+    # Why its shim is as it was.
+  }
+}
+
 interface Admin {
   version @0 () -> (version :Text);
 
@@ -80,4 +91,8 @@ interface Admin {
   # Has belayd become the program, or what is at its own path when that is empty: the same process,
   # which no client loses. Answered, with both versions, once the new one serves; an error while the
   # old one goes on, unless it is DISCONNECTED, which is the new one's end.
+
+  upgradeShims @18 (podIds :List(Text)) -> (results :List(UpgradedShim));
+  # Has each pod's shim execute the configured belay-shim in its place; without ids those of all pods
+  # that have one. What cannot be done for one is said of that one.
 }

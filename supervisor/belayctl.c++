@@ -27,6 +27,7 @@ constexpr const char* USAGE = R"(usage: belayctl [--state DIR] COMMAND [ARGUMENT
 
   version                             of belayctl and of the belayd that answers
   operations                          what belayd is doing now, and for how long
+  shim upgrade --all | POD...         has each pod's shim execute the new belay-shim in its place
   debug failpoints [--pod ID]         of belayd, or of a pod's shim
   debug failpoint NAME ACTION [--pod ID]
                                       ACTION: off, kill, fail or delay:MILLISECONDS, with *TIMES
@@ -78,6 +79,12 @@ class Words {
     if (!isNext(name)) return nullptr;
     ++at;
     return next(kj::str("the value of ", name));
+  }
+  // Whether a word without a value comes next.
+  bool flag(kj::StringPtr name) {
+    if (!isNext(name)) return false;
+    ++at;
+    return true;
   }
   bool hasNext() const { return at < words.size(); }
   bool isNext(kj::StringPtr word) const { return hasNext() && words[at] == word; }
@@ -173,6 +180,32 @@ class Session {
              operation.getInStageMs() / 1000.0);
     }
     return 0;
+  }
+
+  int shimUpgrade(Words& words) {
+    auto request = admin.upgradeShimsRequest();
+    kj::Vector<kj::StringPtr> pods;
+    if (!words.flag("--all")) {
+      do {
+        pods.add(words.next("the pod's id, or --all"));
+      } while (words.hasNext());
+    }
+    words.end();
+    auto list = request.initPodIds(pods.size());
+    for (size_t i = 0; i < pods.size(); ++i)
+      list.set(i, pods[i]);
+    auto answered = answer(request);
+    int status = 0;
+    for (auto result : answered.getResults()) {
+      auto pod = shortened(result.getPodId());
+      if (result.isGeneration()) {
+        printf("%s replaced (%u)\n", pod.cStr(), result.getGeneration());
+      } else {
+        printf("%s as it was: %s\n", pod.cStr(), result.getFailure().cStr());
+        status = 1;
+      }
+    }
+    return status;
   }
 
   int debugFailpoints(Words& words) {
@@ -341,6 +374,7 @@ class Session {
 };
 
 const Session::Command Session::COMMANDS[] = {
+    {"shim", "upgrade", &Session::shimUpgrade},
     {"debug", "failpoints", &Session::debugFailpoints},
     {"debug", "failpoint", &Session::debugFailpoint},
     {"image", "load", &Session::imageLoad},

@@ -18,8 +18,8 @@ class HelperHome final : public snapshot::HelperPlace {
   HelperHome(Cgroups& cgroups, kj::String path, kj::Timer& timer);
   KJ_DISALLOW_COPY_AND_MOVE(HelperHome);
 
-  // Makes the cgroup for this belayd's helpers, by the lowest number that is free. To be called before
-  // the first helper is started, and best once those of the former are dead.
+  // Makes the cgroup for this belayd's helpers, by the lowest number that is free. To be called
+  // before the first helper is started, and best once those of the former are dead.
   void open();
 
   void receive(snapshot::Command& command) override;

@@ -1,7 +1,9 @@
 // See pod-manager.h.
 #include "supervisor/pod-manager.h"
 
+#include <fcntl.h>
 #include <kj/debug.h>
+#include <string.h>
 
 #include "failpoint/failpoint.h"
 #include "snapshot/failure.h"
@@ -27,6 +29,11 @@ constexpr kj::Duration RUN_LIMIT = 3 * kj::MINUTES;
 
 // The shim makes a socket pair, no more.
 constexpr kj::Duration FORWARD_LIMIT = 20 * kj::SECONDS;
+
+// A container's start or a probe takes milliseconds.
+constexpr kj::Duration UPGRADE_LIMIT = 500 * kj::MILLISECONDS;
+constexpr kj::Duration UPGRADE_PAUSE = 500 * kj::MILLISECONDS;
+constexpr uint UPGRADE_ATTEMPTS = 20;
 
 // "default/web", for operations and logs.
 kj::String nameOf(PodConfig::Reader config) {
@@ -289,6 +296,35 @@ kj::Promise<kj::String> PodManager::takeTurnToRemove(kj::Own<Pod> pod, Operation
   CO_FAILPOINT(parts.timer, "belayd.remove-pod-sandbox/after-removal");
   log(LogLevel::INFO, "pod is removed", "pod", pod->id());
   co_return kj::String();
+}
+
+kj::Promise<uint32_t> PodManager::upgradeShim(kj::Own<Pod> pod) {
+  if (pod->isShimDead() || pod->shim() == nullptr) {
+    fail(Code::FAILED_PRECONDITION, "pod sandbox ", pod->id(), " has no shim");
+  }
+  for (uint attempts = 1;; attempts++) {
+    int program;
+    KJ_SYSCALL_HANDLE_ERRORS(program = open(parts.config.shimPath.cStr(), O_PATH | O_CLOEXEC)) {
+      default:
+        fail(Code::FAILED_PRECONDITION, "cannot open ", parts.config.shimPath, ": ",
+             strerror(error));
+    }
+    auto& shim = KJ_ASSERT_NONNULL(pod->shim());
+    uint32_t generation = 0;
+    auto failure = co_await attempt(
+        shim.upgrade(kj::AutoCloseFd(program), UPGRADE_LIMIT).then([&](uint32_t value) {
+          generation = value;
+        }));
+    KJ_IF_MAYBE (reason, failure) {
+      // Calls are held up while it is waited for: often and shortly, rather than once and long.
+      bool busy = snapshot::codeOf(*reason) == Code::DEADLINE_EXCEEDED;
+      if (!busy || attempts == UPGRADE_ATTEMPTS) kj::throwFatalException(kj::mv(*reason));
+      co_await parts.timer.afterDelay(UPGRADE_PAUSE);
+    } else {
+      log(LogLevel::INFO, "a pod's shim is replaced", "pod", pod->id(), "generation", generation);
+      co_return generation;
+    }
+  }
 }
 
 kj::Promise<kj::AutoCloseFd> PodManager::portForward(kj::StringPtr id) {

@@ -29,6 +29,11 @@ class PodManager {
   // A session's socket for dialing into the pod's network. FAILED_PRECONDITION unless it is ready.
   kj::Promise<kj::AutoCloseFd> portForward(kj::StringPtr id);
 
+  // Replaces the program of the pod's shim by the configured one, and gives how many programs have
+  // run the pod before it. Waits some seconds for a moment at which nothing is cut off. Throws if
+  // it was not done; the shim is as it was then.
+  kj::Promise<uint32_t> upgradeShim(kj::Own<Pod> pod);
+
   // For pods of whom no client knows or should know: those that were being made when belayd died.
   kj::Promise<void> discard(kj::Own<Pod> pod);
 

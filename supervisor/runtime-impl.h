@@ -29,6 +29,8 @@ class RuntimeImpl final : public Runtime {
 
   ImageManager& imageManager() { return imageList; }
   Operations& operations() { return parts.operations; }
+  PodManager& podManager() { return podList; }
+  Inventory& inventory() { return parts.inventory; }
   // NOT_FOUND for an id that no pod has. Waits for a shim that is not connected.
   kj::Promise<shim::Shim::Client> shimOf(kj::StringPtr podId) {
     return parts.inventory.getPod(podId)->client();

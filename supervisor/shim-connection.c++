@@ -241,7 +241,7 @@ void ShimConnection::giveUp() {
 
 kj::Promise<shim::Shim::Client> ShimConnection::client(kj::Duration limit) {
   auto end = timer.now() + limit;
-  while (session == nullptr && !dead && !hungUp && timer.now() < end) {
+  while ((session == nullptr || replacing) && !dead && !hungUp && timer.now() < end) {
     co_await connected.addBranch().exclusiveJoin(timer.atTime(end));
   }
   if (dead) fail(Code::UNAVAILABLE, "the pod's shim is dead");
@@ -249,6 +249,48 @@ kj::Promise<shim::Shim::Client> ShimConnection::client(kj::Duration limit) {
     co_return (*live)->shim;
   }
   fail(Code::UNAVAILABLE, "the pod's shim does not answer");
+}
+
+kj::Promise<uint32_t> ShimConnection::upgrade(kj::AutoCloseFd program, kj::Duration limit) {
+  auto shim = co_await client();
+  auto before = (co_await shim.infoRequest().send()).getGeneration();
+  if (replacing) fail(Code::FAILED_PRECONDITION, "the shim is being replaced already");
+  {
+    replacing = true;
+    waitForNextSession();
+    KJ_DEFER({
+      replacing = false;
+      if (session != nullptr) connectedFulfiller->fulfill();
+    });
+    co_await askToUpgrade(kj::mv(program), limit);
+  }
+  auto next = co_await client();
+  auto after = (co_await next.infoRequest().send()).getGeneration();
+  if (after == before) fail(Code::INTERNAL, "the shim has not been replaced");
+  co_return after;
+}
+
+// Resolves when the connection has ended.
+kj::Promise<void> ShimConnection::askToUpgrade(kj::AutoCloseFd program, kj::Duration limit) {
+  auto& live = *KJ_REQUIRE_NONNULL(session);
+  auto request = live.shim.upgradeRequest();
+  request.setProgram(kj::heap<shim::FileServer>(kj::mv(program)));
+  request.setLimitMs(limit / kj::MILLISECONDS);
+  auto own = sessionNumber;
+  auto refusal = request.send().then([](auto answer) { requireDone(answer.getOutcome()); });
+  // The answer to one that is done is that there is none.
+  co_await refusal.catch_([](kj::Exception&& exception) {
+    if (!isLostShim(exception)) kj::throwFatalException(kj::mv(exception));
+  });
+  if (own == sessionNumber && !dead && !expecting) lose();
+}
+
+// The connection has ended, and the process lives.
+void ShimConnection::lose() {
+  ++sessionNumber;
+  session = nullptr;
+  waitForNextSession();
+  tasks.add(redial());
 }
 
 void ShimConnection::hangUp() {
@@ -352,14 +394,17 @@ kj::Promise<void> ShimConnection::sessionEnd() {
 kj::Promise<void> ShimConnection::superviseSession() {
   auto own = ++sessionNumber;
   co_await sessionEnd();
-  if (own != sessionNumber) co_return;  // a successor's has taken its place
-  session = nullptr;
-  if (dead || expecting || hungUp) co_return;
-  waitForNextSession();
-  co_await redial();
+  if (own != sessionNumber) co_return;  // another one has taken its place
+  if (dead || expecting || hungUp) {
+    session = nullptr;
+  } else {
+    lose();
+  }
 }
 
 void ShimConnection::waitForNextSession() {
+  // Who waits looks again.
+  connectedFulfiller->fulfill();
   auto paf = kj::newPromiseAndFulfiller<void>();
   connectedFulfiller = kj::mv(paf.fulfiller);
   connected = paf.promise.fork();
@@ -368,7 +413,6 @@ void ShimConnection::waitForNextSession() {
 // Until it succeeds or the process is gone, which superviseProcess() notices.
 kj::Promise<void> ShimConnection::redial() {
   for (auto pause = FIRST_REDIAL;; pause = kj::min(pause * 2, SLOWEST_REDIAL)) {
-    co_await timer.afterDelay(pause);
     if (dead || expecting || session != nullptr) co_return;
     try {
       co_await connect();
@@ -376,6 +420,7 @@ kj::Promise<void> ShimConnection::redial() {
     } catch (const kj::Exception& exception) {
       KJ_LOG(INFO, "the shim cannot be reached, trying again", exception.getDescription());
     }
+    co_await timer.afterDelay(pause);
   }
 }
 

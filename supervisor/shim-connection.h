@@ -64,6 +64,12 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   // connection comes about within `limit`.
   kj::Promise<shim::Shim::Client> client(kj::Duration limit = 10 * kj::SECONDS);
 
+  // Has the shim replace itself by `program`, an open belay-shim; who calls client() meanwhile
+  // waits. Gives what the shim says of itself afterwards. Throws if it was not done, and the shim
+  // is as it was: FAILED_PRECONDITION if it or the program cannot, DEADLINE_EXCEEDED if what is
+  // under way in it does not end within `limit`.
+  kj::Promise<uint32_t> upgrade(kj::AutoCloseFd program, kj::Duration limit);
+
   bool isConnected() const { return session != nullptr; }
   bool isDead() const { return dead; }
   // It was connected at least once: what the pod's containers do is known.
@@ -96,6 +102,7 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   bool dead = false;
   bool expecting = false;  // a successor
   bool hungUp = false;
+  bool replacing = false;  // the program of the shim
   kj::AutoCloseFd pidfd;
   kj::Maybe<kj::Own<Session>> session;
   uint64_t sessionNumber = 0;
@@ -112,8 +119,10 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   kj::Promise<bool> isUntold(shim::Shim::Client shim);
   void begin(kj::Own<Session> fresh);
   void supervise(kj::AutoCloseFd process);
+  kj::Promise<void> askToUpgrade(kj::AutoCloseFd program, kj::Duration limit);
   kj::Promise<void> handOn(shim::Shim::Client shim, kj::StringPtr containerId);
   void waitForNextSession();
+  void lose();
   void watch(shim::Shim::Client shim);
   kj::Promise<void> catchUp(shim::Shim::Client shim);
   kj::Promise<void> keep(kj::String name, shim::File::Client file);

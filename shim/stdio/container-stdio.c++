@@ -143,22 +143,32 @@ kj::Promise<void> ContainerStdio::finish() {
 }
 
 kj::Maybe<kj::Own<OutputTap>> ContainerStdio::tap(LogStream stream) {
-  auto& reader = stream == LogStream::OUT ? outReader : errReader;
-  KJ_IF_MAYBE (present, reader) {
-    auto tap = kj::refcounted<OutputTap>();
-    (*present)->addTap(kj::addRef(*tap));
-    return kj::mv(tap);
-  }
-  return nullptr;
+  if ((stream == LogStream::OUT ? outReader : errReader) == nullptr) return nullptr;
+  auto tap = kj::refcounted<OutputTap>();
+  addTap(stream, kj::addRef(*tap));
+  return kj::mv(tap);
 }
 
-ContainerStdio::Input ContainerStdio::openInput() {
+void ContainerStdio::addTap(LogStream stream, kj::Own<OutputTap> tap) {
+  KJ_IF_MAYBE (reader, stream == LogStream::OUT ? outReader : errReader) {
+    (*reader)->addTap(kj::mv(tap));
+  } else {
+    tap->close();
+  }
+}
+
+ContainerStdio::Input ContainerStdio::openInput(WorkCounter& work) {
   if (!terminal) return {openWriter(dirFd, IN_FIFO), kj::READY_NOW};
   auto pipe = makePipe();
   setNonBlocking(pipe.readEnd);
   setNonBlocking(pipe.writeEnd);
+  int readEnd = pipe.readEnd;
+  return {kj::mv(pipe.writeEnd), resumeInput(work, kj::mv(pipe.readEnd)), readEnd};
+}
+
+kj::Promise<void> ContainerStdio::resumeInput(WorkCounter& work, kj::AutoCloseFd readEnd) {
   auto master = duplicate(KJ_REQUIRE_NONNULL(outReader)->getFd());
-  return {kj::mv(pipe.writeEnd), copyToTerminal(port, kj::mv(pipe.readEnd), kj::mv(master))};
+  return copyToTerminal(port, work, kj::mv(readEnd), kj::mv(master));
 }
 
 bool ContainerStdio::clientInputEnded() {
@@ -173,16 +183,23 @@ void ContainerStdio::resize(TerminalSize size) {
   }
 }
 
-kj::Vector<ContainerStdio::Descriptor> ContainerStdio::duplicateDescriptors() const {
+kj::Vector<ContainerStdio::Descriptor> ContainerStdio::descriptors() const {
   kj::Vector<Descriptor> result;
   KJ_IF_MAYBE (reader, outReader) {
-    result.add(Descriptor{terminal ? "pty"_kj : OUT_FIFO, duplicate((*reader)->getFd())});
+    result.add(Descriptor{terminal ? "pty"_kj : OUT_FIFO, (*reader)->getFd()});
   }
-  KJ_IF_MAYBE (reader, errReader) {
-    result.add(Descriptor{ERR_FIFO, duplicate((*reader)->getFd())});
-  }
-  if (input.get() >= 0) result.add(Descriptor{IN_FIFO, duplicate(input)});
+  KJ_IF_MAYBE (reader, errReader) result.add(Descriptor{ERR_FIFO, (*reader)->getFd()});
+  if (input.get() >= 0) result.add(Descriptor{IN_FIFO, input});
   return result;
+}
+
+kj::Maybe<kj::StringPtr> ContainerStdio::findFault(int dirFd) {
+  kj::Maybe<LogPosition> position;
+  auto exception = kj::runCatchingExceptions(
+      [&]() { position = LogPositionFile::open(dirFd, LOG_POSITION).load(); });
+  if (exception != nullptr) return "its log has no position"_kj;
+  if (position == nullptr) return "its log's position is not understood"_kj;
+  return nullptr;
 }
 
 void ContainerStdio::removeFiles(int dirFd) {

@@ -14,6 +14,7 @@
 #include "shim/stdio/output-reader.h"
 #include "shim/stdio/output-tap.h"
 #include "shim/stdio/spool.h"
+#include "shim/stdio/work.h"
 
 namespace belay::shim {
 
@@ -41,8 +42,7 @@ class ContainerStdio final {
   };
   Ends openContainerEnds();
 
-  // What a successor gets from whoever held duplicates (duplicateDescriptors()); what is missing is
-  // null.
+  // What a successor gets from whoever held duplicates of descriptors(); what is missing is null.
   struct Inherited {
     kj::AutoCloseFd in, out, err, pty;
   };
@@ -78,13 +78,19 @@ class ContainerStdio final {
   // read.
   kj::Maybe<kj::Own<OutputTap>> tap(LogStream stream);
 
+  // The same with a tap that is there; it is closed if output is no longer read.
+  void addTap(LogStream stream, kj::Own<OutputTap> tap);
+
   // Where one client's input goes, and what must live as long as the client.
   struct Input {
     kj::AutoCloseFd writeEnd;
     kj::Promise<void> pump;
+    int readEnd = -1;  // what the pump reads, as long as it does; only of a terminal
   };
   // hasInput() and not inputHasEnded(). Throws if the container has gone.
-  Input openInput();
+  Input openInput(WorkCounter& work);
+  // The pump of a terminal's client whose pipe another one has read from before.
+  kj::Promise<void> resumeInput(WorkCounter& work, kj::AutoCloseFd readEnd);
 
   // A client will send nothing more and has closed what openInput() gave. True if that was the
   // first one of an inputOnce: this object has let go of the input, too, and everybody else who
@@ -96,13 +102,16 @@ class ContainerStdio final {
 
   // ---
 
-  // What must not die with this process, by name ("stdout", "stderr", "stdin", "pty"): a duplicate
-  // of each. Empty once finished.
+  // What must not die with this process, by name ("stdout", "stderr", "stdin", "pty"); borrowed.
+  // Empty once finished.
   struct Descriptor {
     kj::StringPtr name;
-    kj::AutoCloseFd fd;
+    int fd;
   };
-  kj::Vector<Descriptor> duplicateDescriptors() const;
+  kj::Vector<Descriptor> descriptors() const;
+
+  // Why takeOver() could not go on with the files in the directory, if so.
+  static kj::Maybe<kj::StringPtr> findFault(int dirFd);
 
   // Removes what the constructor made.
   static void removeFiles(int dirFd);

@@ -2,19 +2,35 @@
 #include "shim/stdio/output-tap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "shim/stdio/descriptors.h"
 
 namespace belay::shim {
 
-OutputTap::OutputTap() {
+namespace {
+
+Pipe makeTapPipe() {
   auto pipe = makePipe();
   setNonBlocking(pipe.readEnd);
   setNonBlocking(pipe.writeEnd);
-  size = growPipe(pipe.writeEnd, BUFFER);
+  growPipe(pipe.writeEnd, OutputTap::BUFFER);
+  return pipe;
+}
+
+}  // namespace
+
+OutputTap::OutputTap() : OutputTap(makeTapPipe()) {}
+
+OutputTap::OutputTap(Pipe pipe) : OutputTap(kj::mv(pipe.writeEnd)) {
   readEnd = kj::mv(pipe.readEnd);
-  writeEnd = kj::mv(pipe.writeEnd);
+}
+
+OutputTap::OutputTap(kj::AutoCloseFd fd) : writeEnd(kj::mv(fd)) {
+  // Negative for one that is closed already.
+  int capacity = fcntl(writeEnd, F_GETPIPE_SZ);
+  size = kj::max(capacity, 0);
   auto paf = kj::newPromiseAndFulfiller<void>();
   overrunFulfiller = kj::mv(paf.fulfiller);
   overrun = kj::mv(paf.promise);

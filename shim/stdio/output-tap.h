@@ -5,6 +5,8 @@
 #include <kj/io.h>
 #include <kj/refcount.h>
 
+#include "shim/stdio/descriptors.h"
+
 namespace belay::shim {
 
 // A pipe that an OutputReader fills as output comes. Whoever reads it may be slow or hostile, and
@@ -15,6 +17,8 @@ class OutputTap final : public kj::Refcounted {
   static constexpr size_t BUFFER = 1 << 20;
 
   OutputTap();
+  // Goes on with the pipe of another one.
+  explicit OutputTap(kj::AutoCloseFd writeEnd);
   KJ_DISALLOW_COPY_AND_MOVE(OutputTap);
 
   // The client's end; to be taken once. It does not block.
@@ -26,6 +30,8 @@ class OutputTap final : public kj::Refcounted {
   // No more comes: the client reads what is there, then meets the end.
   void close() { writeEnd = nullptr; }
   bool isOpen() const { return writeEnd.get() >= 0; }
+  // Borrowed; negative once it is closed.
+  int getFd() const { return writeEnd; }
 
   // Resolves when output had to be dropped; the tap is closed then. One waiter.
   kj::Promise<void> whenOverrun() { return kj::mv(overrun); }
@@ -34,6 +40,8 @@ class OutputTap final : public kj::Refcounted {
   size_t capacity() const { return size; }
 
  private:
+  explicit OutputTap(Pipe pipe);
+
   kj::AutoCloseFd readEnd, writeEnd;
   size_t size;
   kj::Own<kj::PromiseFulfiller<void>> overrunFulfiller;

@@ -37,8 +37,8 @@ kj::Promise<bool> writeAll(Observer& observer, int master, kj::ArrayPtr<const kj
 
 }  // namespace
 
-kj::Promise<void> copyToTerminal(kj::UnixEventPort& port, kj::AutoCloseFd pipe,
-                                 kj::AutoCloseFd master) {
+kj::Promise<void> copyToTerminal(kj::UnixEventPort& port, WorkCounter& counter,
+                                 kj::AutoCloseFd pipe, kj::AutoCloseFd master) {
   Observer source(port, pipe, Observer::OBSERVE_READ);
   Observer target(port, master, Observer::OBSERVE_WRITE);
   kj::byte buffer[1024];
@@ -46,6 +46,7 @@ kj::Promise<void> copyToTerminal(kj::UnixEventPort& port, kj::AutoCloseFd pipe,
     auto readable = source.whenBecomesReadable();
     ssize_t count = read(pipe, buffer, sizeof(buffer));
     if (count > 0) {
+      Work work(counter);
       if (!co_await writeAll(target, master, kj::arrayPtr(buffer, count))) co_return;
     } else if (count == 0) {
       co_return;
