@@ -26,7 +26,7 @@
 #include "supervisor/config/command-line.h"
 #include "supervisor/config/ip-endpoint.h"
 #include "supervisor/handover.h"
-#include "supervisor/helper-home.h"
+#include "supervisor/homes.h"
 #include "supervisor/listening-sockets.h"
 #include "supervisor/log.h"
 #include "supervisor/on-thread.h"
@@ -49,8 +49,6 @@ using snapshot::fail;
 // done by then is found half-made by the next belayd, and finished or undone there.
 constexpr kj::Duration DRAIN_LIMIT = 3 * kj::SECONDS;
 
-// For the helpers of a killed belayd to die. It takes milliseconds, if anything is left at all.
-constexpr kj::Duration SWEEP_LIMIT = 2 * kj::SECONDS;
 // How long work in progress may go on when belayd is to be replaced, so that it need not be undone.
 constexpr kj::Duration SETTLE_LIMIT = 2 * kj::SECONDS;
 constexpr kj::Duration LOOK_AGAIN = 1 * kj::MILLISECONDS;
@@ -70,32 +68,6 @@ void logCall(const criapi::grpc::CallReport& report) {
       criapi::grpc::nameOf(report.code), "us", report.elapsed / kj::MICROSECONDS, "message",
       report.message);
 }
-
-// Cgroups of what belayd starts.
-struct Homes {
-  Homes(const Config& config, kj::Timer& timer)
-      : cgroups(config.cgroupRoot),
-        plugins(cgroups, kj::str(config.cgroupRoot, "/cni"), timer),
-        pullers(cgroups, kj::str(config.cgroupRoot, "/pull"), timer) {}
-
-  Cgroups cgroups;
-  HelperHome plugins;
-  HelperHome pullers;
-
-  // Before the store is looked at. What hangs in the kernel holds up only what needs it to be gone.
-  kj::Promise<void> sweep(kj::Timer& timer) {
-    auto free = plugins.whenFree().then([this] { return pullers.whenFree(); });
-    return free.exclusiveJoin(timer.afterDelay(SWEEP_LIMIT))
-        .catch_([](kj::Exception&& exception) {
-          log(LogLevel::ERROR, "a helper of a former belayd is still there", "reason",
-              snapshot::messageOf(exception));
-        })
-        .then([this] {
-          plugins.open();
-          pullers.open();
-        });
-  }
-};
 
 // What comes from outside: from the service manager, or from the belayd that was this process.
 struct Inheritance {

@@ -95,5 +95,25 @@ class ActivationTest(Case):
         self.env.remove_pod(pod)
         waiting.until(lambda: not manager.store, "all that was stored is released")
 
+    def test_the_service_manager_hears_of_an_upgrade_and_keeps_what_it_has(self):
+        daemon = self.daemon
+        manager = self.start_under_manager(cri=listening_unix(str(daemon.socket)))
+        pod, config = self.env.run_pod()
+        container = self.env.create(pod, config, script="echo begun; sleep 1000")
+        self.env.start(container)
+        waiting.until(lambda: container + "/stdout" in manager.store, "its output is stored")
+        stored, before = set(manager.store), len(manager.messages)
+        subprocess.run([*daemon.arguments, "upgrade"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+        waiting.until(lambda: len(manager.messages) == before + 2, "both messages have come")
+        reloading, ready = manager.messages[before:]
+        self.assertEqual("1", reloading["RELOADING"])
+        self.assertGreater(int(reloading["MONOTONIC_USEC"]), 0)
+        self.assertEqual({"READY": "1"}, ready)
+        self.assertIsNone(daemon.process.poll())
+        self.assertEqual(stored, set(manager.store))
+        # What the new one got from the old is released like its own.
+        self.env.remove_pod(pod)
+        waiting.until(lambda: not manager.store, "all that was stored is released")
+
     def container_pid(self, container):
         return json.loads(self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"])["pid"]

@@ -2,6 +2,7 @@
 import http.client
 import os
 import pathlib
+import select
 import subprocess
 import threading
 import time
@@ -165,6 +166,29 @@ class UpgradeTest(Case):
         waiting.until(lambda: self.sessions() == 0, "the sessions end")
         self.upgraded(self.daemon.programs / "belayd")
         self.wait_for_one_process()
+
+    def test_sessions_that_outlived_a_belayd_count_among_the_sessions(self):
+        config = pathlib.Path(self.daemon.folder) / "config.toml"
+        before = config.read_text()
+        config.write_text("[streaming]\nmax_sessions = 1\n")
+        self.addCleanup(self.env.restart)
+        self.addCleanup(config.write_text, before)
+        pod, _, container = self.running(script="sleep 1000")
+        for replace in (self.env.restart, self.upgraded):
+            self.env.restart()
+            first = self.connect(self.env.cri.runtime.Exec(container_id=container, cmd=["cat"], stdin=True).url)
+            replace()
+            url = self.env.cri.runtime.Exec(container_id=container, cmd=["echo", "second"], stdout=True).url
+            second, path = self.raw(url)
+            second.putrequest("GET", path)
+            second.endheaders()
+            # Whoever comes beyond the limit waits in the kernel's queue.
+            self.assertEqual(([], [], []), select.select([second.sock], [], [], 0.3))
+            first.end_input()
+            first.finish()
+            self.assertTrue(second.sock.recv(1))
+            second.close()
+        self.env.remove_pod(pod)
 
     def sessions(self):
         return sum("belay-session" in command for command in leaks.processes(self.env.mark).values())
