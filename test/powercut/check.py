@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Cuts the power of the logged disk at many points, and looks each time whether a new daemon gets along.
 
-usage: test/powercut/check.py --bin DIR --disk FILE --log FILE [--points N] [--only POINT] [--seed N]
+usage: test/powercut/check.py --bin DIR --disk FILE --log FILE [--points N] [--only POINT...] [--seed N]
 `--disk` is how the disk was before the log began. Of the writes that the drive had not been told to flush,
 all stay at every second point, and at the others each by the toss of a coin. At every tenth point a pod is
 run as well. Ends with a count of points.
@@ -127,10 +127,10 @@ class Checker:
 
 
 def choose_points(log, count, toss):
-    """Spread over all writes since the work began."""
-    begin, end = journal.first(log), len(log.entries)
-    assert end - begin > count, f"only {end - begin} writes and flushes"
-    return [begin + int((place + toss.random()) * (end - begin) / count) for place in range(count)]
+    """Spread over all writes, from belayd's first start on an empty disk."""
+    total = len(log.entries)
+    assert total > count, f"only {total} writes and flushes"
+    return [int((place + toss.random()) * total / count) for place in range(count)]
 
 
 def run(arguments, folder):
@@ -141,7 +141,7 @@ def run(arguments, folder):
     checker = Checker(Node(pathlib.Path(arguments.bin), folder))
     passed = failed = 0
     for number, point in enumerate(choose_points(log, arguments.points, random.Random(arguments.seed))):
-        if arguments.only is not None and number != arguments.only:
+        if arguments.only and number not in arguments.only:
             continue
         began = time.monotonic()
         toss = random.Random(f"{arguments.seed} {number}")
@@ -170,7 +170,7 @@ def main():
     parser.add_argument("--disk", required=True)
     parser.add_argument("--log", required=True)
     parser.add_argument("--points", type=int, default=100)
-    parser.add_argument("--only", type=int)
+    parser.add_argument("--only", type=int, nargs="+")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="belay-powercut-", dir="/dev/shm") as folder:

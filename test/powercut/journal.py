@@ -34,8 +34,3 @@ def known_at(log, point):
         if entry.offset == OFFSET and not entry.is_flush:
             return json.loads(log.bytes(entry))
     return {}
-
-
-def first(log):
-    """The entry with which the work began."""
-    return next(place for place, entry in enumerate(log.entries) if entry.offset == OFFSET and not entry.is_flush)
