@@ -33,6 +33,10 @@ void makeFolder(kj::StringPtr path) {
   }
 }
 
+// The children of a belayd that has just died hold its lock until they execute their programs.
+constexpr int LOCK_TRIES = 100;
+constexpr useconds_t LOCK_PAUSE_US = 10'000;
+
 }  // namespace
 
 kj::AutoCloseFd lockRoot(kj::StringPtr root) {
@@ -41,12 +45,13 @@ kj::AutoCloseFd lockRoot(kj::StringPtr root) {
   int fd;
   KJ_SYSCALL(fd = open(path.cStr(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), path);
   kj::AutoCloseFd file(fd);
-  KJ_SYSCALL_HANDLE_ERRORS(flock(fd, LOCK_EX | LOCK_NB)) {
-    case EWOULDBLOCK:
+  for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; ++tries) {
+    if (errno != EWOULDBLOCK) KJ_FAIL_SYSCALL("flock", errno, path);
+    if (tries == LOCK_TRIES) {
       fail(Code::FAILED_PRECONDITION, "another belayd uses ", root,
            " (it holds belayd.lock there): stop it, or give another --root");
-    default:
-      KJ_FAIL_SYSCALL("flock", error, path);
+    }
+    usleep(LOCK_PAUSE_US);
   }
   return file;
 }

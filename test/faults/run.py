@@ -11,8 +11,8 @@ usage: test/faults/run.py --bin DIR [--all | --rounds N [--seed S]] [-k PATTERN]
 Each cell ends with: no container killed that should live, no log line or exit code lost, nothing left behind.
 """
 import argparse
-import os
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -91,6 +91,10 @@ def run(programs, arguments):
             # What this one left must not be laid to the next one's charge.
             world.close()
             world = None
+        except KeyboardInterrupt:
+            print(f"stopped during {name}", flush=True)
+            failed += 1
+            break
     if world is not None:
         world.close()
     return passed, failed
@@ -105,7 +109,13 @@ def keep_logs(world, name):
     print(f"belayd's log of {name} is kept in {kept}", flush=True)
 
 
+def end(number, frame):
+    """Told to stop: what runs is taken away first."""
+    raise KeyboardInterrupt
+
+
 def main():
+    signal.signal(signal.SIGTERM, end)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True, type=pathlib.Path)
     parser.add_argument("--all", action="store_true")

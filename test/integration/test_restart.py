@@ -1,11 +1,12 @@
 """The daemon is killed: nobody in the pod notices, and nothing that happened meanwhile is lost."""
+import fcntl
 import json
 import os
 import re
 import signal
 import time
 
-from harness import waiting
+from harness import failpoints, waiting
 from harness.case import Case
 
 COUNT = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"
@@ -74,6 +75,22 @@ class RestartTest(Case):
         env.start(container)
         self.assertEqual(0, env.wait_exited(container).exit_code)
         self.assertEqual([("stdout", "F", "started")], env.log_lines(config))
+
+    def test_a_lock_that_is_held_for_a_moment_longer_is_waited_for(self):
+        daemon = self.env.daemon
+        daemon.kill()
+        # As a child of the dead one does, until it executes its program.
+        with open(daemon.root / "belayd.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            failpoints.start_with(daemon, "")
+            files = f"/proc/{daemon.process.pid}/fd"
+
+            def waits():
+                self.assertIsNone(daemon.process.poll(), daemon.log_tail(3))
+                return any(os.readlink(entry.path).endswith("belayd.lock") for entry in os.scandir(files))
+
+            waiting.until(waits, "belayd has opened its lock")
+        daemon.cri.wait_until_serving()
 
     def test_pods_and_images_are_known_after_a_clean_restart(self):
         env = self.env
