@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "failpoint/failpoint.h"
 #include "shim/engine/namespaces.h"
 #include "shim/failure.h"
 #include "shim/record.h"
@@ -75,9 +76,11 @@ kj::Promise<FailureValue> Upgrade::run(kj::AutoCloseFd program, kj::Duration lim
   KJ_DEFER(running = false);
   auto unfit = co_await check(program);
   KJ_IF_MAYBE (failure, unfit) co_return kj::mv(*failure);
+  CO_FAILPOINT(context.engine.timer, "shim.upgrade/after-check");
   KJ_DEFER(context.disk.release());
   auto late = co_await whenQuiet(limit);
   KJ_IF_MAYBE (failure, late) co_return kj::mv(*failure);
+  FAILPOINT("shim.upgrade/before-execution");
   co_return execute(program);
 }
 

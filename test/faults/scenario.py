@@ -10,7 +10,7 @@ import urllib.parse
 import grpc
 
 from cells import COMPANIONS, PATIENCE_S
-from harness import waiting
+from harness import failpoints, waiting
 from harness.cri import messages
 from harness.registry import Image, Layer
 from harness.websocket import STDOUT, RemoteCommand
@@ -151,6 +151,7 @@ class Scenario:
         self._kill_shim_with_faults()
         self._exec_sync()
         self._exec()
+        self._upgrade_shim()
         self._attach()
         self._reopen_log()
         self.persist("the exit of a container", lambda: self._exited("fail", 42))
@@ -246,6 +247,17 @@ class Scenario:
             assert out == b"streamed\n" and "exit code 3" in status["message"], (out, status)
 
         self.persist("Exec", step)
+
+    def _upgrade_shim(self):
+        """Where that is struck: it is an operator's, no kubelet's."""
+        if not any(fault.point.startswith("shim.upgrade/") for fault in self.faults):
+            return
+
+        def step():
+            done = failpoints.belayctl(self.env.daemon, "shim", "upgrade", self.pod)
+            assert done.returncode == 0, done.stderr
+
+        self.persist("belayctl shim upgrade", step)
 
     def _attach(self):
         terminal = self.containers["terminal"]
