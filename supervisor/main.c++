@@ -30,6 +30,7 @@
 #include "supervisor/listening-sockets.h"
 #include "supervisor/log.h"
 #include "supervisor/on-thread.h"
+#include "supervisor/part-options.h"
 #include "supervisor/process.h"
 #include "supervisor/runtime-impl.h"
 #include "supervisor/service-manager.h"
@@ -220,25 +221,6 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
   bool upgrading = false;
   kj::Own<kj::PromiseFulfiller<kj::String>> nextProgram;
   kj::Own<kj::PromiseFulfiller<kj::String>> nextVersion;
-
-  static snapshot::PullerOptions pullerOptions(const Config& config) {
-    snapshot::PullerOptions options;
-    options.registryConfigFolders = kj::arr(kj::str(config.registryConfig));
-    options.architecture = imageArchitecture();
-    options.stallTimeoutMs = config.pullStallTimeout / kj::MILLISECONDS;
-    return options;
-  }
-
-  static CniOptions cniOptions(const Config& config) {
-    CniOptions options;
-    options.confDir = kj::str(config.cniConfDir);
-    options.binDirs = KJ_MAP(folder, config.cniBinDirs) {
-      return kj::str(folder);
-    };
-    options.pluginTimeout = config.cniPluginTimeout;
-    options.marks = kj::str(config.root, "/attachments");
-    return options;
-  }
 
   // Only what is new waits for it, not what belayd serves at once.
   kj::Promise<void> tryMachine() {

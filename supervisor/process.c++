@@ -8,7 +8,6 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "snapshot/failure.h"
@@ -61,15 +60,6 @@ void raiseFileLimit() {
   KJ_SYSCALL(getrlimit(RLIMIT_NOFILE, &limit));
   limit.rlim_cur = limit.rlim_max;
   KJ_SYSCALL(setrlimit(RLIMIT_NOFILE, &limit));
-}
-
-kj::String imageArchitecture() {
-  utsname names;
-  KJ_SYSCALL(uname(&names));
-  kj::StringPtr machine = names.machine;
-  if (machine == "x86_64") return kj::str("amd64");
-  if (machine == "aarch64") return kj::str("arm64");
-  return kj::str(machine);
 }
 
 }  // namespace belay::supervisor

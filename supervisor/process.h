@@ -13,7 +13,4 @@ kj::AutoCloseFd lockRoot(kj::StringPtr root);
 // A node full of pods needs some ten descriptors for each container.
 void raiseFileLimit();
 
-// The names that image indexes use (Go's GOARCH) for what uname(2) says.
-kj::String imageArchitecture();
-
 }  // namespace belay::supervisor
