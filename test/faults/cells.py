@@ -1,5 +1,6 @@
 """What can go wrong where: every failpoint of every program, and what is done there."""
 import dataclasses
+import functools
 import random
 import re
 
@@ -69,6 +70,7 @@ class Fault:
         return f"{self.point}={self.setting}"
 
 
+@functools.cache
 def points(programs):
     """Names of all failpoints, as the programs' files hold them."""
     found = set()
