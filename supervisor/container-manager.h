@@ -43,6 +43,9 @@ class ContainerManager {
   kj::Promise<kj::AutoCloseFd> attach(kj::StringPtr id, StreamSet streams);
 
  private:
+  // Beyond the grace or time-out that the client chose, before the shim is taken for hung.
+  static constexpr kj::Duration SLACK = 20 * kj::SECONDS;
+
   Parts& parts;
   ImageManager& images;
   PodTeardown& teardown;
