@@ -2,14 +2,11 @@
 #include "shim/exec-cgroup.h"
 
 namespace belay::shim {
-namespace {
 
 kj::Promise<void> removeWhenEmpty(ShimContext& context, kj::Own<Cgroup> cgroup) {
   co_await cgroup->whenEmpty(context.engine);
   cgroup->remove();
 }
-
-}  // namespace
 
 ExecCgroup::ExecCgroup(ShimContext& context, kj::Own<Cgroup> cgroup, kj::TaskSet& tasks)
     : context(context), cgroup(kj::mv(cgroup)), tasks(tasks) {}

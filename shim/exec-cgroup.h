@@ -8,6 +8,12 @@
 
 namespace belay::shim {
 
+// How the names of all of them begin.
+constexpr kj::StringPtr EXEC_CGROUP_PREFIX = "exec-"_kj;
+
+// For one that has no owner any more: what runs in it goes on.
+kj::Promise<void> removeWhenEmpty(ShimContext& context, kj::Own<Cgroup> cgroup);
+
 // The cgroup of an exec. It is removed once it is empty, which is after this object's life if the
 // process left a daemon behind.
 class ExecCgroup {

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shim/exec-cgroup.h"
 #include "shim/pidfd-pin.h"
 #include "shim/pod-container.h"
 #include "shim/record.h"
@@ -92,6 +93,8 @@ kj::Promise<void> PodContainer::restore(ContainerSpec::Reader spec, ContainerSta
                                     .err = inheritance.take(id, "stderr"),
                                     .pty = inheritance.take(id, "pty")};
   co_await stdio->resume(kj::mv(streams));
+  for (auto& exec : cgroup->children(EXEC_CGROUP_PREFIX))
+    tasks.add(removeWhenEmpty(context, kj::mv(exec)));
   if (stage == Stage::CREATED) resumeStart();
   tasks.add(watchExit(kj::mv(death)));
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "failpoint/failpoint.h"
+#include "shim/exec-cgroup.h"
 #include "shim/failure.h"
 #include "shim/pidfd-pin.h"
 #include "shim/record.h"
@@ -286,7 +287,7 @@ EnterTarget PodContainer::enterTarget() {
 }
 
 kj::Own<Cgroup> PodContainer::makeExecCgroup() {
-  return cgroup->createChild(kj::str("exec-", host.generation(), '-', nextExec++));
+  return cgroup->createChild(kj::str(EXEC_CGROUP_PREFIX, host.generation(), '-', nextExec++));
 }
 
 kj::OneOf<kj::AutoCloseFd, FailureValue> PodContainer::exec(ProcessSpec::Reader process,

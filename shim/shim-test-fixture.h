@@ -41,6 +41,8 @@ class ShimTest : public ::testing::Test {
   void hangUp() { client = nullptr; }
   // A later supervisor's connection, through the pod's directory.
   kj::Own<ShimClient> connect();
+  // The same, in place of the first one.
+  void reconnect() { client = connect(); }
 
   using Change = std::function<void(ContainerSpec::Builder)>;
 

@@ -181,12 +181,14 @@ FailureValue Upgrade::execute(int program) {
   return failure;
 }
 
-ReceivedHandover::ReceivedHandover(int number) : message(kj::AutoCloseFd(number)) {
+ReceivedHandover::ReceivedHandover(int number) : number(number), message(kj::AutoCloseFd(number)) {
+  setCloseOnExec(number, true);
   forEachDescriptor(get(), [](int fd) { setCloseOnExec(fd, true); });
 }
 
 kj::Vector<int> ReceivedHandover::descriptors() {
   kj::Vector<int> result;
+  result.add(number);
   forEachDescriptor(get(), [&](int fd) { result.add(fd); });
   return result;
 }

@@ -52,10 +52,11 @@ class ReceivedHandover {
   explicit ReceivedHandover(int number);
 
   Handover::Reader get() { return message.getRoot<Handover>(); }
-  // All that must stay open.
+  // All that must stay open, this file among them.
   kj::Vector<int> descriptors();
 
  private:
+  int number;
   capnp::StreamFdMessageReader message;
 };
 

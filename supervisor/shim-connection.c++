@@ -25,6 +25,9 @@ using snapshot::fail;
 // Both sides need the same; shim.capnp says how many a message may carry.
 constexpr uint MAX_FDS_PER_MESSAGE = 16;
 
+// The first version of shim.capnp with Shim.upgrade.
+constexpr uint FIRST_REPLACEABLE = 2;
+
 constexpr kj::Duration FIRST_REDIAL = 20 * kj::MILLISECONDS;
 constexpr kj::Duration SLOWEST_REDIAL = 2 * kj::SECONDS;
 
@@ -253,7 +256,12 @@ kj::Promise<shim::Shim::Client> ShimConnection::client(kj::Duration limit) {
 
 kj::Promise<uint32_t> ShimConnection::upgrade(kj::AutoCloseFd program, kj::Duration limit) {
   auto shim = co_await client();
-  auto before = (co_await shim.infoRequest().send()).getGeneration();
+  auto info = co_await shim.infoRequest().send();
+  if (info.getProtocolVersion() < FIRST_REPLACEABLE) {
+    fail(Code::FAILED_PRECONDITION, "the shim speaks protocol version ", info.getProtocolVersion(),
+         ", in which it cannot be replaced: it stays with its pod");
+  }
+  auto before = info.getGeneration();
   if (replacing) fail(Code::FAILED_PRECONDITION, "the shim is being replaced already");
   {
     replacing = true;

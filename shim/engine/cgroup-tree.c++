@@ -158,6 +158,12 @@ kj::Vector<pid_t> pidsInCgroupTree(int root, kj::StringPtr path, size_t limit) {
   return pids;
 }
 
+kj::Vector<kj::String> childrenInCgroupTree(int root, kj::StringPtr path) {
+  kj::Vector<kj::String> names;
+  eachChild(root, path, [&](kj::StringPtr name) { names.add(kj::str(name)); });
+  return names;
+}
+
 void removeCgroupTree(int root, kj::StringPtr path) {
   removeTree(root, path, 0);
 }

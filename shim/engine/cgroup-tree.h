@@ -44,6 +44,9 @@ class CgroupMaker {
 // none.
 kj::Vector<pid_t> pidsInCgroupTree(int root, kj::StringPtr path, size_t limit);
 
+// Names of the cgroups right below the one at `path` (relative to `root`). Absent: none.
+kj::Vector<kj::String> childrenInCgroupTree(int root, kj::StringPtr path);
+
 // Removes the cgroup at `path` (relative to `root`), children first. Absent is fine. Throws if a
 // process is in it.
 void removeCgroupTree(int root, kj::StringPtr path);

@@ -79,6 +79,16 @@ kj::Own<Cgroup> Cgroup::createChild(kj::StringPtr name) {
   return kj::heap<Cgroup>(Badge(), hierarchies, kj::str(path), kj::mv(childPath), isNew);
 }
 
+kj::Vector<kj::Own<Cgroup>> Cgroup::children(kj::StringPtr prefix) const {
+  kj::Vector<kj::Own<Cgroup>> found;
+  for (auto& name : childrenInCgroupTree(killHierarchy().root, killPath.slice(1))) {
+    if (!name.startsWith(prefix)) continue;
+    auto childPath = kj::str(killPath, '/', name);
+    found.add(kj::heap<Cgroup>(Badge(), hierarchies, kj::str(path), kj::mv(childPath), false));
+  }
+  return found;
+}
+
 const Hierarchy& Cgroup::killHierarchy() const {
   KJ_IF_MAYBE (unified, hierarchies.unified()) {
     return *unified;

@@ -41,6 +41,9 @@ class Cgroup {
   // everywhere else it is this one. `name` is one path component.
   kj::Own<Cgroup> createChild(kj::StringPtr name);
 
+  // The children of createChild() that are there, whose names begin so.
+  kj::Vector<kj::Own<Cgroup>> children(kj::StringPtr prefix) const;
+
   // Writes the limits that are set; the others stay. Throws naming the file, the value and the
   // errno; what was written before it then stays, too, so this is for a new cgroup.
   void limit(Resources::Reader resources);
