@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shim/file-server.h"
 #include "snapshot/failure.h"
 #include "supervisor/fake-shim.h"
 
@@ -107,6 +108,26 @@ TEST_F(ShimConnectionTest, KeepsDuplicatesOfDescriptors) {
   held.releaseAllOf("c1");
   EXPECT_TRUE(held.find("c1/stdout") == nullptr);
   EXPECT_EQ(-1, fcntl(kept, F_GETFD));
+}
+
+TEST_F(ShimConnectionTest, LetsGoOfWhatWasReleasedMeanwhile) {
+  FakeShim fake(*io.lowLevelProvider, path);
+  connection->connect().wait(io.waitScope);
+  int pipe[2];
+  KJ_SYSCALL(pipe2(pipe, O_CLOEXEC));
+  kj::AutoCloseFd readEnd(pipe[0]), writeEnd(pipe[1]);
+  auto copy = [&] { return kj::AutoCloseFd(fcntl(readEnd, F_DUPFD_CLOEXEC, 0)); };
+  held.keep("c1/stdin", copy());
+  held.keep("c1/stdout", copy());
+  held.keep("c2/stdin", copy());
+  auto request = fake.watchers[0].descriptorsRequest();
+  auto list = request.initDescriptors(1);
+  list[0].setName("c1/stdout");
+  list[0].setFile(kj::heap<shim::FileServer>(copy()));
+  request.send().wait(io.waitScope);
+  EXPECT_TRUE(held.find("c1/stdin") == nullptr);
+  EXPECT_TRUE(held.find("c1/stdout") != nullptr);
+  EXPECT_TRUE(held.find("c2/stdin") != nullptr);
 }
 
 TEST_F(ShimConnectionTest, NoSocketMeansDead) {

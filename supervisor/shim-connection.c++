@@ -109,6 +109,7 @@ class ShimConnection::WatcherServer final : public shim::Watcher::Server, public
 
   kj::Promise<void> descriptors(DescriptorsContext context) override {
     KJ_IF_MAYBE (live, connection) {
+      live->releaseOthers(context.getParams().getDescriptors());
       for (auto descriptor : context.getParams().getDescriptors()) {
         if (descriptor.hasFile()) {
           live->tasks.add(live->keep(kj::str(descriptor.getName()), descriptor.getFile()));
@@ -362,6 +363,23 @@ kj::Promise<void> ShimConnection::catchUp(shim::Shim::Client shim) {
   for (auto container : answer.getState().getContainers()) {
     observer.containerChanged(container);
   }
+}
+
+// A message that brings a container's descriptors brings all of them: what was released while
+// nobody here heard of it is let go of, too.
+void ShimConnection::releaseOthers(capnp::List<shim::Shim::Descriptor>::Reader present) {
+  if (present.size() == 0 || !present[0].hasFile()) return;
+  auto first = present[0].getName();
+  auto containerId = kj::str(first.slice(0, first.findFirst('/').orDefault(first.size())));
+  kj::Vector<kj::String> stale;
+  for (auto& kept : held.allOf(containerId)) {
+    bool listed = false;
+    for (auto descriptor : present)
+      listed = listed || descriptor.getName() == kept.name;
+    if (!listed) stale.add(kj::str(kept.name));
+  }
+  for (auto& name : stale)
+    held.release(name);
 }
 
 kj::Promise<void> ShimConnection::keep(kj::String name, shim::File::Client file) {

@@ -125,6 +125,7 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   void lose();
   void watch(shim::Shim::Client shim);
   kj::Promise<void> catchUp(shim::Shim::Client shim);
+  void releaseOthers(capnp::List<shim::Shim::Descriptor>::Reader present);
   kj::Promise<void> keep(kj::String name, shim::File::Client file);
   kj::Promise<void> superviseProcess();
   kj::Promise<void> superviseSession();
