@@ -9,12 +9,15 @@ import threading
 LAUNCHER = """
 import fcntl, os, sys, time
 count = int(sys.argv[1])
+given = int(os.environ.pop("STARTED_FD"))
+started = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, 1000)
+os.close(given)
 moved = [fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, 1000) for fd in sys.argv[2:2 + count]]
 for number, fd in enumerate(moved, 3):
     os.dup2(fd, number)
 if count:
     os.environ["LISTEN_PID"] = str(os.getpid())
-os.write(int(os.environ.pop("STARTED_FD")), str(time.monotonic_ns()).encode())
+os.write(started, str(time.monotonic_ns()).encode())
 os.execv(sys.argv[2 + count], sys.argv[2 + count:])
 """
 
