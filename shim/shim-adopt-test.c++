@@ -11,7 +11,9 @@
 #include <filesystem>
 #include <map>
 
+#include "shim/engine/cgroup.h"
 #include "shim/file-server.h"
+#include "shim/record.h"
 #include "shim/shim-test-fixture.h"
 #include "shim/stdio/descriptors.h"
 
@@ -113,6 +115,21 @@ class ShimAdoptTest : public ShimTest {
     KJ_SYSCALL(fd = open(kj::str("/proc/", pid, "/root/tmp/go").cStr(),
                          O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     kj::AutoCloseFd own(fd);
+  }
+
+  // What there is of a container that a shim has just begun to make.
+  void makeFolderWithCgroup(const std::string& id) {
+    auto folder = podDirectory() + "/" + id;
+    fs::create_directory(folder);
+    capnp::MallocMessageBuilder message;
+    auto spec = message.initRoot<ContainerSpec>();
+    spec.setId(id);
+    spec.setCgroupPath(cgroupPath + "/" + id);
+    int fd;
+    KJ_SYSCALL(fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    kj::AutoCloseFd own(fd);
+    writeRecord(fd, "spec", message);
+    Cgroup::create(CgroupHierarchies::discover(), spec.getCgroupPath());
   }
 
   std::map<std::string, kj::AutoCloseFd> held;
@@ -272,8 +289,7 @@ TEST_F(ShimAdoptTest, AHalfMadeContainerIsTakenAway) {
   auto pid = pidOf(run("a", "sleep 1000"));
   killShim();
   // As one is that was just begun.
-  fs::create_directory(podDirectory() + "/half");
-  fs::copy(podDirectory() + "/a/spec", podDirectory() + "/half/spec");
+  makeFolderWithCgroup("half");
   fs::create_directory(podDirectory() + "/bare");
   succeed();
   auto request = shim().containerRequest();
