@@ -390,6 +390,18 @@ TEST_F(ReconcileTest, ASilentShimDelaysNobodyAndIsMetWhenItSpeaks) {
   waitUntil([&] { return stateIn(belayd, "c") == ContainerView::State::RUNNING; });
 }
 
+TEST_F(ReconcileTest, AShimThatStaysSilentIsKilled) {
+  recordPod("silent", PodStage::READY);
+  recordContainer("silent", "c");
+  FakeShimProcess silent(makeFolder("silent"), [](FakeShim&) {});
+  silent.signal(SIGSTOP);
+  auto& belayd = start(10 * kj::MILLISECONDS);
+  EXPECT_TRUE(belayd.runtime.podSandbox("silent").ready);
+  waitUntil([&] { return silent.hasEnded(); });
+  // There is no program here that could take over.
+  waitUntil([&] { return !belayd.runtime.podSandbox("silent").ready; });
+}
+
 TEST_F(ReconcileTest, AShimThatDiesLaterMakesItsPodNotReady) {
   recordPod("p", PodStage::READY);
   recordContainer("p", "c");

@@ -109,7 +109,9 @@ kj::Promise<void> Reconciler::inTurn(kj::Function<kj::Promise<void>()> work) {
 // Until the shim is met or known to be dead.
 kj::Promise<void> Reconciler::meet(kj::Own<Pod> pod, ShimConnection& shim) {
   for (auto pause = FIRST_RETRY;; pause = kj::min(pause * 2, SLOWEST_RETRY)) {
-    KJ_IF_MAYBE (failure, co_await attempt(shim.connect())) {
+    auto meeting =
+        orLate(parts.timer, shimDeadline * DEADLINES_UNTIL_KILLED, "its answer", shim.connect());
+    KJ_IF_MAYBE (failure, co_await attempt(kj::mv(meeting))) {
       if (snapshot::codeOf(*failure) == Code::NOT_FOUND) {
         if (wantsShim(*pod)) {
           shim.expectSuccessor();
@@ -123,6 +125,10 @@ kj::Promise<void> Reconciler::meet(kj::Own<Pod> pod, ShimConnection& shim) {
       }
       log(LogLevel::WARNING, "a pod's shim cannot be reached", "pod", pod->id(), "reason",
           snapshot::messageOf(*failure));
+      if (snapshot::codeOf(*failure) == Code::DEADLINE_EXCEEDED) {
+        log(LogLevel::ERROR, "a pod's shim is silent for too long; it is killed", "pod", pod->id());
+        shim.kill();
+      }
     } else {
       co_await takeOver(kj::addRef(*pod));
       break;

@@ -17,6 +17,9 @@ class Reconciler : private kj::TaskSet::ErrorHandler {
   // How long start-up waits for a shim that does not answer.
   static constexpr kj::Duration SHIM_DEADLINE = 5 * kj::SECONDS;
 
+  // After so many times that long it is killed, and another one takes over.
+  static constexpr uint DEADLINES_UNTIL_KILLED = 6;
+
   Reconciler(Parts& parts, PodTeardown& teardown, PodManager& pods, ContainerManager& containers,
              kj::Duration shimDeadline);
   KJ_DISALLOW_COPY_AND_MOVE(Reconciler);

@@ -160,6 +160,7 @@ void ShimConnection::attach(kj::AutoCloseFd socket, kj::AutoCloseFd process) {
 kj::Promise<void> ShimConnection::connect() {
   auto socket = dial();
   auto process = pidfdOfPeer(socket);
+  dialled = duplicate(process);
   auto fresh = kj::heap<Session>(io, kj::mv(socket));
   co_await fresh->shim.infoRequest().send();
   if (co_await isUntold(fresh->shim)) {
@@ -314,7 +315,8 @@ void ShimConnection::retire() {
 }
 
 void ShimConnection::kill() {
-  if (pidfd.get() >= 0) signalProcess(pidfd, SIGKILL);
+  int process = pidfd.get() >= 0 ? pidfd.get() : dialled.get();
+  if (process >= 0) signalProcess(process, SIGKILL);
 }
 
 kj::AutoCloseFd ShimConnection::dial() {

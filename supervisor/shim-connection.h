@@ -85,7 +85,7 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   // progress go on.
   void retire();
 
-  // SIGKILL to the shim itself.
+  // SIGKILL to the shim itself, also to one that does not answer.
   void kill();
 
  private:
@@ -104,6 +104,7 @@ class ShimConnection final : private kj::TaskSet::ErrorHandler {
   bool hungUp = false;
   bool replacing = false;  // the program of the shim
   kj::AutoCloseFd pidfd;
+  kj::AutoCloseFd dialled;  // the process that listens, which may never have answered
   kj::Maybe<kj::Own<Session>> session;
   uint64_t sessionNumber = 0;
   kj::Vector<kj::Own<WatcherServer>> watchers;

@@ -1,14 +1,17 @@
 """What survives which death: the cells of README's table."""
+import http.client
 import json
 import os
 import re
 import signal
+import urllib.parse
 
 import grpc
 
 from harness import waiting
 from harness.case import Case
 from harness.service_manager import ServiceManager
+from harness.websocket import STDOUT, RemoteCommand
 
 COUNT = "trap 'exit 42' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"
 TERMINAL = "trap 'exit 3' HUP; echo begun; while :; do sleep 0.01; done"
@@ -139,6 +142,26 @@ class SurvivalTest(Case):
         status = env.wait_exited(self.containers["waits"])
         self.assertEqual("StartError", status.reason)
         self.assertEqual([], self.lines("waits"))
+
+
+    def test_commands_of_a_dead_shim_end_with_an_error(self):
+        env = self.env
+        pod, config = env.run_pod()
+        container = env.create(pod, config, script="sleep 1000")
+        env.start(container)
+        url = env.cri.runtime.Exec(container_id=container, cmd=["cat"], stdin=True, stdout=True).url
+        parts = urllib.parse.urlsplit(url)
+        stream = RemoteCommand(http.client.HTTPConnection(parts.hostname, parts.port, timeout=60), parts.path)
+        stream.write(b"word\n")
+        self.assertTrue(stream.read_until(lambda: stream.output[STDOUT] == b"word\n"))
+        call = env.cri.runtime.ExecSync.future(container_id=container, cmd=["sh", "-c", "touch /tmp/on; sleep 1000"])
+        waiting.until(lambda: env.exec(container, "ls", "/tmp")[1] == "on\n", "the command runs")
+        os.kill(self.daemon.shims()[0], signal.SIGKILL)
+        _, _, status = stream.finish()
+        self.assertEqual("Failure", status["status"], status)
+        self.assertEqual(grpc.StatusCode.UNAVAILABLE, call.exception().code())
+        self.assertIn("shim was lost", call.exception().details())
+        self.assertEqual((0, "alive\n", ""), env.exec(container, "echo", "alive"))
 
 
 def runs(pid):

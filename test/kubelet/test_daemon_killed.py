@@ -47,15 +47,20 @@ class DeadTest(KubeletCase):
         self.wait_ready("comes")
         self.wait(lambda: not self.kubelet.cgroups(pod["metadata"]["uid"]), "the other pod is gone")
 
-    def test_a_pod_whose_shim_was_killed_is_made_anew(self):
-        self.run_pod("orphaned", self.container())
-        before = self.container_id(self.wait_ready("orphaned"))
+    def test_a_pod_whose_shim_was_killed_goes_on(self):
+        script = "n=0; while :; do echo $n; n=$((n + 1)); sleep 0.1; done"
+        self.run_pod("orphaned", self.container(script=script, readinessProbe=exec_probe("true")))
+        pod = self.wait_ready("orphaned")
+        before = self.container_id(pod)
         (shim,) = self.env.daemon.shims()
         os.kill(shim, signal.SIGKILL)
-        pod = self.wait_pod(
-            "orphaned", lambda pod: is_ready(pod) and self.container_id(pod) != before, "runs in another container"
-        )
-        self.assertTrue(statuses(pod)["main"]["lastState"]["terminated"]["containerID"].endswith(before))
+        # For as long as the kubelet takes to look at everything twice.
+        enough = len(self.log_lines(pod)) + 20 * RELIST
+        self.wait(lambda: len(self.log_lines(pod)) > enough, "the container goes on")
+        pod = self.wait_ready("orphaned")
+        self.assertEqual((before, 0), (self.container_id(pod), statuses(pod)["main"]["restartCount"]))
+        self.assertConsecutive([int(line) for line in self.log_lines(pod)])
+        self.assertEqual(1, len(self.env.daemon.shims()))
 
     def test_the_kubelet_and_the_daemon_both_begin_anew(self):
         self.run_pod("stays", self.container(readinessProbe=exec_probe("true")))
