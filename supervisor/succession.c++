@@ -8,6 +8,7 @@
 #include "snapshot/failure.h"
 #include "supervisor/attempt.h"
 #include "supervisor/log.h"
+#include "supervisor/shim-failure.h"
 
 namespace belay::supervisor {
 
@@ -22,6 +23,9 @@ constexpr kj::Duration SLOWEST_PAUSE = 5 * kj::SECONDS;
 
 // A shim adopts a pod in milliseconds; one whose log disk hangs has to open its logs first.
 constexpr kj::Duration ADOPT_LIMIT = 20 * kj::SECONDS;
+
+// From a shim's hanging up to its exit.
+constexpr kj::Duration EXIT_LIMIT = 5 * kj::SECONDS;
 
 // What belay-shim exits with when the pod has a shim that lives (shim/main.c++).
 constexpr int EXIT_NOT_ALONE = 75;
@@ -60,20 +64,22 @@ kj::Promise<bool> Succession::startAndAdopt(Pod& pod) {
     fail(Code::FAILED_PRECONDITION, "the pod's folder is gone");
   }
   auto started = parts.launcher.start(pod.id(), parts.folders.pathOf(pod.id()), folder);
-  CO_FAILPOINT(parts.timer, "belayd.succession/after-start");
   bool done = false;
   KJ_DEFER(if (!done) started.child->signal(SIGKILL));
-  bool notAlone = false;
-  auto death = started.child->wait().then([&](snapshot::ExitStatus status) {
-    notAlone = status.signal == 0 && status.exitCode == EXIT_NOT_ALONE;
-    if (notAlone) return;
-    fail(Code::INTERNAL, "belay-shim ended right after its start with ", status.describe(), ": ",
-         shimLogTail(folder));
-  });
-  co_await adopt(pod, started).exclusiveJoin(kj::mv(death));
-  CO_FAILPOINT(parts.timer, "belayd.succession/after-adoption");
-  done = true;
-  co_return !notAlone;
+  CO_FAILPOINT(parts.timer, "belayd.succession/after-start");
+  KJ_IF_MAYBE (failure, co_await attempt(adopt(pod, started))) {
+    if (!isLostShim(*failure)) kj::throwFatalException(kj::mv(*failure));
+  } else {
+    CO_FAILPOINT(parts.timer, "belayd.succession/after-adoption");
+    done = true;
+    co_return true;
+  }
+  // It has hung up: how it ended says why.
+  auto status =
+      co_await orLate(parts.timer, EXIT_LIMIT, "the end of the next shim", started.child->wait());
+  if (status.signal == 0 && status.exitCode == EXIT_NOT_ALONE) co_return false;
+  fail(Code::INTERNAL, "belay-shim ended right after its start with ", status.describe(), ": ",
+       shimLogTail(folder));
 }
 
 kj::Promise<void> Succession::adopt(Pod& pod, ShimLauncher::Started& started) {

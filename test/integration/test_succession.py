@@ -107,3 +107,24 @@ class SuccessionTest(Case):
         self.assertFalse(stopping.is_alive())
         self.assertEqual(5, env.status(container).exit_code)
         self.assertEqual([("stdout", "F", "asked")], env.log_lines(config), "the signal was sent once")
+
+    def test_there_are_never_two_shims_of_a_pod(self):
+        env = self.env
+        pod, config = env.run_pod()
+        container = env.create(pod, config, script=COUNT)
+        env.start(container)
+        pid = self.pid(container)
+        shim, = env.daemon.shims()
+        env.daemon.kill()
+        # As one that was killed and hangs in the kernel: nobody listens, and the process is there.
+        os.kill(shim, signal.SIGSTOP)
+        os.unlink(env.daemon.state / "pods" / pod / "shim.sock")
+        env.daemon.start()
+        env.daemon.wait_for_log("hangs in the kernel")
+        self.assertEqual(self.pb.CONTAINER_UNKNOWN, env.status(container).state)
+        os.kill(shim, signal.SIGKILL)
+        waiting.until(lambda: env.status(container).state == self.pb.CONTAINER_RUNNING, "another shim takes over")
+        self.assertEqual(pid, self.pid(container))
+        env.cri.runtime.StopContainer(container_id=container, timeout=20)
+        self.assertEqual(42, env.status(container).exit_code)
+        self.assertConsecutive(self.numbers(config))
