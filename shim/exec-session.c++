@@ -15,6 +15,23 @@ namespace {
 // What a pipe between a process and its client holds: fewer changes between the two.
 constexpr size_t PIPE_BYTES = 256 << 10;
 
+TerminalSize sizeOf(WindowSize::Reader window) {
+  return {.columns = window.getColumns(), .rows = window.getRows()};
+}
+
+// Passes on the sizes of the client's terminal until the session has gone.
+template <typename Each>
+kj::Promise<void> followSizes(SessionSocket& session, Each each) {
+  for (;;) {
+    auto received = co_await session.receive();
+    KJ_IF_MAYBE (packet, received) {
+      if (packet->isResize()) each(sizeOf(packet->getResize()));
+    } else {
+      co_return;
+    }
+  }
+}
+
 // The process's part, once it runs, and what of that is handed over: all that is said from then on
 // is how it ended.
 class RunningExec final : private Session {
@@ -106,7 +123,7 @@ class ExecSession final : private Session {
     for (;;) {
       auto received = co_await session.receive();
       KJ_IF_MAYBE (packet, received) {
-        if (packet->isResize()) noteSize(packet->getResize());
+        if (packet->isResize()) size = sizeOf(packet->getResize());
         if (packet->isStart()) co_return true;
       } else {
         co_return false;
@@ -165,20 +182,10 @@ class ExecSession final : private Session {
 
   // What comes after the start. Resolves when the session has gone.
   kj::Promise<void> follow() {
-    for (;;) {
-      auto received = co_await session.receive();
-      KJ_IF_MAYBE (packet, received) {
-        if (!packet->isResize()) continue;
-        noteSize(packet->getResize());
-        KJ_IF_MAYBE (exec, running) (*exec)->resize(size);
-      } else {
-        co_return;
-      }
-    }
-  }
-
-  void noteSize(WindowSize::Reader window) {
-    size = {.columns = window.getColumns(), .rows = window.getRows()};
+    return followSizes(session, [this](TerminalSize latest) {
+      size = latest;
+      KJ_IF_MAYBE (exec, running) (*exec)->resize(size);
+    });
   }
 
   void makePipes(ChildStdio& theirs, SessionSocket::Streams& ours) {
@@ -234,19 +241,8 @@ kj::Promise<void> resumeExec(ShimContext& context, kj::AutoCloseFd socket, kj::S
   if (!context.reaper.knows(pid)) co_return;
   SessionSocket session(context.engine.eventPort, kj::mv(socket));
   RunningExec running(context, containerId, session, pid, kj::mv(ptyMaster));
-  auto follow = [&]() -> kj::Promise<void> {
-    for (;;) {
-      auto received = co_await session.receive();
-      KJ_IF_MAYBE (packet, received) {
-        if (!packet->isResize()) continue;
-        auto window = packet->getResize();
-        running.resize({.columns = window.getColumns(), .rows = window.getRows()});
-      } else {
-        co_return;
-      }
-    }
-  };
-  co_await running.tellOfEnd().exclusiveJoin(follow());
+  auto following = followSizes(session, [&](TerminalSize size) { running.resize(size); });
+  co_await running.tellOfEnd().exclusiveJoin(kj::mv(following));
 }
 
 }  // namespace belay::shim

@@ -1,7 +1,6 @@
 // Implementation of foreign-exits.h.
 #include "shim/foreign-exits.h"
 
-#include <poll.h>
 #include <sys/wait.h>
 
 #include "shim/sys/clock.h"
@@ -15,11 +14,6 @@ constexpr int UNKNOWN_CODE = 255;
 ExitStatus fromWaitStatus(int status) {
   if (WIFEXITED(status)) return {WEXITSTATUS(status), 0, realtimeNs()};
   return {128 + WTERMSIG(status), WTERMSIG(status), realtimeNs()};
-}
-
-bool hasExited(int pidfd) {
-  struct pollfd state{pidfd, POLLIN, 0};
-  return poll(&state, 1, 0) == 1;
 }
 
 }  // namespace
@@ -39,7 +33,7 @@ kj::Promise<ExitStatus> ForeignExits::onExit(pid_t pid, int pidfd) {
       auto change = observer.whenBecomesReadable().exclusiveJoin(heard.addBranch());
       int status;
       if (sys::exitOf(pidfd, status) == 0) co_return fromWaitStatus(status);
-      if (patience == nullptr && hasExited(pidfd)) {
+      if (patience == nullptr && sys::hasExited(pidfd)) {
         patience = timer.afterDelay(TELL_PATIENCE).then([&late]() { late = true; }).fork();
       }
       KJ_IF_MAYBE (end, patience) {

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include "shim/pidfd-pin.h"
 #include "shim/pod-container.h"
 #include "shim/record.h"
+#include "shim/sys/pidfd.h"
 
 namespace belay::shim {
 namespace {
@@ -34,13 +34,6 @@ UserIds readUser(ResolvedUser::Reader user) {
     return group;
   };
   return ids;
-}
-
-// Whether the process is over; one without a pidfd is.
-bool hasEnded(int pidfd) {
-  if (pidfd < 0) return true;
-  struct pollfd state{pidfd, POLLIN, 0};
-  return poll(&state, 1, 0) == 1;
 }
 
 // Whether the child behind the gate has passed execve, failed at it, or died: while it waits it
@@ -136,7 +129,7 @@ void PodContainer::resumeStart() {
   auto& child = KJ_ASSERT_NONNULL(prepared);
   if (child.gate.get() >= 0) {
     if (isDecided(child.gate)) beginStart();
-  } else if (hasEnded(child.pidfd)) {
+  } else if (child.pidfd.get() < 0 || sys::hasExited(child.pidfd)) {
     startFailure = plainFailure(Failure::Code::INTERNAL, "start container", id,
                                 "its shim died before it was started, and belayd with it");
   } else {

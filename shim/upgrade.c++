@@ -87,8 +87,7 @@ kj::Promise<FailureValue> Upgrade::run(kj::AutoCloseFd program, kj::Duration lim
 // The program says itself, in a child, whether it can go on from here. What changes until then
 // changes nothing of that.
 kj::Promise<kj::Maybe<FailureValue>> Upgrade::check(int program) {
-  kj::Vector<int> kept;
-  auto handover = describe(kept);
+  auto handover = describe().file;
   auto pipe = makePipe();
   setNonBlocking(pipe.readEnd);
   auto number = kj::str(handover.get());
@@ -148,24 +147,26 @@ kj::Promise<kj::Maybe<FailureValue>> Upgrade::whenQuiet(kj::Duration limit) {
                             "start, end or removal"_kj);
 }
 
-// The memory file with the handover; `kept` gets all that it names.
-kj::AutoCloseFd Upgrade::describe(kj::Vector<int>& kept) {
+Upgrade::Described Upgrade::describe() {
   capnp::MallocMessageBuilder message;
   auto handover = message.initRoot<Handover>();
   pod.handOver(handover);
   handover.setLock(lock);
   handover.setListener(connections.listenerFd());
-  forEachDescriptor(handover.asReader(), [&](int fd) { kept.add(fd); });
+  Described result;
+  forEachDescriptor(handover.asReader(), [&](int fd) { result.named.add(fd); });
   kj::AutoCloseFd file(sys::newMemoryFile("belay-handover"));
   if (file.get() < 0) KJ_FAIL_SYSCALL("memfd_create", errno);
   capnp::writeMessageToFd(file, message);
   KJ_SYSCALL(lseek(file, 0, SEEK_SET));
-  return file;
+  result.file = kj::mv(file);
+  return result;
 }
 
 FailureValue Upgrade::execute(int program) {
-  kj::Vector<int> kept;
-  auto handover = describe(kept);
+  auto described = describe();
+  auto& handover = described.file;
+  auto kept = kj::mv(described.named);
   kept.add(handover.get());
   for (int fd : kept)
     setCloseOnExec(fd, false);

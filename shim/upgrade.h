@@ -38,7 +38,11 @@ class Upgrade final {
   int lock;
   bool running = false;
 
-  kj::AutoCloseFd describe(kj::Vector<int>& kept);
+  struct Described {
+    kj::AutoCloseFd file;   // the memory file with the handover
+    kj::Vector<int> named;  // all descriptors that it names
+  };
+  Described describe();
   kj::Promise<kj::Maybe<FailureValue>> check(int program);
   kj::Promise<kj::Maybe<FailureValue>> whenQuiet(kj::Duration limit);
   FailureValue execute(int program);

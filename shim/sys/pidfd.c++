@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -42,6 +43,11 @@ int waitFor(int pidfd, siginfo_t& info, int options) {
 
 int descriptorOf(int pidfd, int fd) {
   return syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+}
+
+bool hasExited(int pidfd) {
+  struct pollfd state = {pidfd, POLLIN, 0};
+  return poll(&state, 1, 0) == 1;
 }
 
 int exitOf(int pidfd, int& waitStatus) {

@@ -18,6 +18,9 @@ int waitFor(int pidfd, siginfo_t& info, int options = 0);
 // right to trace it. Returns the descriptor, or -1 with errno.
 int descriptorOf(int pidfd, int fd);
 
+// Whether the process has exited, reaped or not. Does not wait.
+bool hasExited(int pidfd);
+
 // How a process that has been reaped, by whomever, has ended: PIDFD_GET_INFO, Linux 6.15. Returns 0
 // and fills `waitStatus` (as wait(2) does), or -1: EAGAIN when it has not been reaped yet, others
 // when the kernel does not tell.
