@@ -1,9 +1,11 @@
 """The base of all integration tests: one shared environment, and a leak check after every test."""
 import os
+import re
 import unittest
 
 import grpc
 
+from harness import waiting
 from harness.cri import messages
 from harness.daemon import find_programs
 from harness.environment import Environment, missing_parts
@@ -70,6 +72,15 @@ class Case(unittest.TestCase):
 
     def restart(self):
         self.env.restart()
+
+    def numbers(self, config):
+        """What a container that counts has written to its log; words are passed over."""
+        return [int(text) for _, _, text in self.env.log_lines(config) if re.fullmatch(r"\d+", text)]
+
+    def grows(self, config, by=20):
+        """Waits until it has counted on."""
+        count = len(self.numbers(config))
+        waiting.until(lambda: len(self.numbers(config)) > count + by, f"{by} more lines in the log")
 
     def assertConsecutive(self, numbers):
         """They are 0, 1, 2, ... with none missing, doubled or out of order; returns how many."""

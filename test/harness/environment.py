@@ -1,4 +1,5 @@
 """One test environment: a registry with images, a CNI network, a daemon, and helpers that make pods."""
+import json
 import os
 import pathlib
 import random
@@ -31,6 +32,15 @@ def missing_parts():
     if not os.path.exists(BUSYBOX):
         rows.append(f"{BUSYBOX} (Debian package busybox-static)")
     return rows
+
+
+def runs(pid):
+    """Whether there is such a process, and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def busybox_layer():
@@ -177,6 +187,11 @@ class Environment:
 
     def status(self, container):
         return self.cri.runtime.ContainerStatus(container_id=container).status
+
+    def pid(self, container):
+        """Of its first process, on the host."""
+        info = self.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
+        return json.loads(info)["pid"]
 
     def wait_exited(self, container, seconds=20):
         pb = messages()

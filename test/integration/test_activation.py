@@ -1,5 +1,4 @@
 """belayd under a service manager: sockets that are there before it, and a store for descriptors."""
-import json
 import os
 import signal
 import socket
@@ -82,7 +81,7 @@ class ActivationTest(Case):
         waiting.until(lambda: any(name.startswith(container + "/") for name in manager.store), "something is stored")
         waiting.until(lambda: ("stdout", "F", "begun") in self.env.log_lines(config), "the container runs")
         stored = set(manager.store)
-        pid = self.container_pid(container)
+        pid = self.env.pid(container)
         shim, = daemon.shims()
         daemon.kill()
         # Nobody but the store has the terminal's master then.
@@ -114,6 +113,3 @@ class ActivationTest(Case):
         # What the new one got from the old is released like its own.
         self.env.remove_pod(pod)
         waiting.until(lambda: not manager.store, "all that was stored is released")
-
-    def container_pid(self, container):
-        return json.loads(self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"])["pid"]

@@ -3,7 +3,6 @@
 The programs that attack are in test/attacks; they are compiled here and put into an image.
 """
 import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -335,16 +334,12 @@ class RaceTest(AttackCase):
         config.linux.resources.CopyFrom(resources)
         container = self.env.create(*pod, config=config)
         self.env.start(container)
-        pid = self.pid_of(container)
+        pid = self.env.pid(container)
         self.assertEqual("555", pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text().strip())
         for _ in range(3):
             self.assertEqual("inside", self.env.exec(container, "echo", "inside")[1].strip())
         for path in self.volume.glob("captured-*"):
             self.assertEqual("", path.read_text(), path)
-
-    def pid_of(self, container):
-        reply = self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True)
-        return json.loads(reply.info["info"])["pid"]
 
     def test_an_images_links_in_the_place_of_the_kernels_folders_lead_nowhere(self):
         """CVE-2019-16884 and CVE-2026-41579: /proc, /dev and /sys of the image are links."""

@@ -1,5 +1,4 @@
 """Limits as the files of the container's cgroup have them, on whichever version the machine has."""
-import json
 import os
 
 import grpc
@@ -17,8 +16,7 @@ class LimitsTest(Case):
             pod, config, script="sleep 1000", devices=devices,
             linux=pb.LinuxContainerConfig(resources=pb.LinuxContainerResources(**resources)))
         self.env.start(container)
-        info = self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
-        self.pid = json.loads(info)["pid"]
+        self.pid = self.env.pid(container)
         return container
 
     def sh(self, container, script):

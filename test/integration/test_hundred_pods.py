@@ -2,7 +2,6 @@
 import concurrent.futures
 import os
 import random
-import re
 import signal
 import subprocess
 
@@ -25,9 +24,6 @@ class HundredPodsTest(Case):
         container = env.create(pod, config, script=script)
         env.start(container)
         return number, config, container
-
-    def numbers(self, config):
-        return [int(text) for _, _, text in self.env.log_lines(config) if re.fullmatch(r"\d+", text)]
 
     def grow(self, pods):
         before = {container: len(self.numbers(config)) for _, config, container in pods}

@@ -23,10 +23,6 @@ def control_file(config, container, *names):
     raise AssertionError(f"no hierarchy has {names} of {container} below {parent}")
 
 
-def pid_of(env, container):
-    return json.loads(env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"])["pid"]
-
-
 class ResourcesTest(Case):
     def setUp(self):
         super().setUp()
@@ -85,7 +81,7 @@ class ResourcesTest(Case):
 
         self.update(container, memory_limit_in_bytes=32 * MIB, oom_score_adj=700)
         self.assertEqual(str(32 * MIB), self.files(config, container)["memory"])
-        score = pathlib.Path(f"/proc/{pid_of(env, container)}/oom_score_adj").read_text()
+        score = pathlib.Path(f"/proc/{env.pid(container)}/oom_score_adj").read_text()
         self.assertEqual("700\n", score)
         # What is run later in the container has it too.
         self.assertEqual("700", env.exec(container, "cat", "/proc/self/oom_score_adj")[1].strip())

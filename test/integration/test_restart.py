@@ -1,13 +1,12 @@
 """The daemon is killed: nobody in the pod notices, and nothing that happened meanwhile is lost."""
 import fcntl
-import json
 import os
-import re
 import signal
 import time
 
 from harness import failpoints, waiting
 from harness.case import Case
+from harness.environment import runs
 
 COUNT = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"
 
@@ -16,9 +15,6 @@ class RestartTest(Case):
     def setUp(self):
         super().setUp()
         self.only_belay()
-
-    def numbers(self, config):
-        return [int(text) for _, _, text in self.env.log_lines(config) if re.fullmatch(r"\d+", text)]
 
     def assert_counts_without_gap(self, config):
         return self.assertConsecutive(self.numbers(config))
@@ -48,13 +44,13 @@ class RestartTest(Case):
             pod, config, script="while [ ! -e /tmp/go ]; do sleep 0.01; done; echo last words; exit 42"
         )
         env.start(container)
-        pid = container_pid(env, container)
+        pid = env.pid(container)
         env.daemon.kill()
         before = time.time_ns()
         with open(f"/proc/{pid}/root/tmp/go", "w"):
             pass
         waiting.until(lambda: ("stdout", "F", "last words") in env.log_lines(config), "the last words")
-        waiting.until(lambda: not alive(pid), "the container's process is gone")
+        waiting.until(lambda: not runs(pid), "the container's process is gone")
         after = time.time_ns()
         env.daemon.start()
         status = env.wait_exited(container)
@@ -126,16 +122,3 @@ class RestartTest(Case):
         env.cri.runtime.StopPodSandbox(pod_sandbox_id=pod)
         self.assertEqual(self.pb.CONTAINER_EXITED, env.status(container).state)
         env.cri.runtime.RemovePodSandbox(pod_sandbox_id=pod)
-
-
-def container_pid(env, container):
-    info = env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
-    return json.loads(info)["pid"]
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

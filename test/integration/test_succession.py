@@ -1,7 +1,5 @@
 """A pod's shim is killed: another one takes over, and nobody in the pod notices."""
-import json
 import os
-import re
 import signal
 import threading
 
@@ -16,13 +14,6 @@ class SuccessionTest(Case):
         super().setUp()
         self.only_belay()
 
-    def numbers(self, config):
-        return [int(text) for _, _, text in self.env.log_lines(config) if re.fullmatch(r"\d+", text)]
-
-    def grows(self, config, by=20):
-        count = len(self.numbers(config))
-        waiting.until(lambda: len(self.numbers(config)) > count + by, f"{by} more lines in the log")
-
     def kill_shim(self, also_daemon=False):
         """Returns when another one serves."""
         old = self.env.daemon.shims()
@@ -34,16 +25,12 @@ class SuccessionTest(Case):
             self.env.daemon.start()
         waiting.until(lambda: self.env.daemon.shims() not in ([], old), "another shim")
 
-    def pid(self, container):
-        info = self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
-        return json.loads(info)["pid"]
-
     def test_containers_logs_and_exit_codes_outlive_shims(self):
         env = self.env
         pod, config = env.run_pod()
         container = env.create(pod, config, script=COUNT)
         env.start(container)
-        pid = self.pid(container)
+        pid = self.env.pid(container)
         for _ in range(5):
             self.grows(config)
             self.kill_shim()
@@ -52,7 +39,7 @@ class SuccessionTest(Case):
             status = env.cri.runtime.PodSandboxStatus(pod_sandbox_id=pod).status
             self.assertEqual(self.pb.SANDBOX_READY, status.state)
             self.assertEqual((0, "still here\n", ""), env.exec(container, "echo", "still here"))
-            self.assertEqual(pid, self.pid(container))
+            self.assertEqual(pid, self.env.pid(container))
         self.grows(config)
         env.cri.runtime.StopContainer(container_id=container, timeout=20)
         self.assertEqual(42, env.status(container).exit_code)
@@ -63,12 +50,12 @@ class SuccessionTest(Case):
         pod, config = env.run_pod()
         container = env.create(pod, config, script=COUNT)
         env.start(container)
-        pid = self.pid(container)
+        pid = self.env.pid(container)
         for _ in range(3):
             self.grows(config)
             self.kill_shim(also_daemon=True)
             self.assertEqual(self.pb.CONTAINER_RUNNING, env.status(container).state)
-            self.assertEqual(pid, self.pid(container))
+            self.assertEqual(pid, self.env.pid(container))
         self.grows(config)
         env.cri.runtime.StopContainer(container_id=container, timeout=20)
         self.assertEqual(42, env.status(container).exit_code)
@@ -93,7 +80,7 @@ class SuccessionTest(Case):
             pod, config, script="trap 'echo asked' TERM; while [ ! -e /tmp/go ]; do sleep 0.01; done; exit 5"
         )
         env.start(container)
-        pid = self.pid(container)
+        pid = self.env.pid(container)
         stopping = threading.Thread(
             target=lambda: env.cri.runtime.StopContainer(container_id=container, timeout=60)
         )
@@ -113,7 +100,7 @@ class SuccessionTest(Case):
         pod, config = env.run_pod()
         container = env.create(pod, config, script=COUNT)
         env.start(container)
-        pid = self.pid(container)
+        pid = self.env.pid(container)
         shim, = env.daemon.shims()
         env.daemon.kill()
         # As one that was killed and hangs in the kernel: nobody listens, and the process is there.
@@ -124,7 +111,7 @@ class SuccessionTest(Case):
         self.assertEqual(self.pb.CONTAINER_UNKNOWN, env.status(container).state)
         os.kill(shim, signal.SIGKILL)
         waiting.until(lambda: env.status(container).state == self.pb.CONTAINER_RUNNING, "another shim takes over")
-        self.assertEqual(pid, self.pid(container))
+        self.assertEqual(pid, self.env.pid(container))
         env.cri.runtime.StopContainer(container_id=container, timeout=20)
         self.assertEqual(42, env.status(container).exit_code)
         self.assertConsecutive(self.numbers(config))

@@ -1,6 +1,5 @@
 """What survives which death: the cells of README's table."""
 import http.client
-import json
 import os
 import re
 import signal
@@ -10,6 +9,7 @@ import grpc
 
 from harness import waiting
 from harness.case import Case
+from harness.environment import runs
 from harness.service_manager import ServiceManager
 from harness.websocket import STDOUT, RemoteCommand
 
@@ -54,14 +54,10 @@ class SurvivalTest(Case):
             env.start(self.containers[name])
         waiting.until(lambda: self.lines("terminal") == ["begun"], "the terminal's container runs")
         self.grows()
-        self.pids = {name: self.pid(self.containers[name]) for name in ("counter", "terminal", "input", "goes")}
+        self.pids = {name: self.env.pid(self.containers[name]) for name in ("counter", "terminal", "input", "goes")}
 
     def create(self, name, script, **fields):
         return self.env.create(self.pod, self.config, name=name, script=script, **fields)
-
-    def pid(self, container):
-        info = self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
-        return json.loads(info)["pid"]
 
     def lines(self, name):
         return [text.rstrip("\r") for _, _, text in self.env.log_lines(self.config, name)]
@@ -162,11 +158,3 @@ class SurvivalTest(Case):
         self.assertEqual(grpc.StatusCode.UNAVAILABLE, call.exception().code())
         self.assertIn("shim was lost", call.exception().details())
         self.assertEqual((0, "alive\n", ""), env.exec(container, "echo", "alive"))
-
-
-def runs(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

@@ -1,5 +1,4 @@
 """Pods in scopes that systemd makes: belayd with cgroup_driver = "systemd" (scripts/test vm)."""
-import json
 import os
 import pathlib
 import shutil
@@ -60,10 +59,6 @@ class SystemdTest(Case):
         text = systemctl("show", self.scope(pod), *(f"--property={name}" for name in names))
         return dict(line.split("=", 1) for line in text.splitlines())
 
-    def pid(self, container):
-        info = self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
-        return json.loads(info)["pid"]
-
     def keeper(self, pod):
         procs = cgroups.ROOT / self.show(pod, "ControlGroup")["ControlGroup"][1:] / "keeper/cgroup.procs"
         return int(procs.read_text())
@@ -78,7 +73,7 @@ class SystemdTest(Case):
              "Slice": os.path.basename(config.linux.cgroup_parent),
              "ControlGroup": f"{config.linux.cgroup_parent}/{self.scope(pod)}"},
             self.show(pod, "ActiveState", "Delegate", "TasksMax", "Slice", "ControlGroup"))
-        path = pathlib.Path(f"/proc/{self.pid(container)}/cgroup").read_text().strip()
+        path = pathlib.Path(f"/proc/{self.env.pid(container)}/cgroup").read_text().strip()
         self.assertEqual(f"0::{config.linux.cgroup_parent}/{self.scope(pod)}/{container}", path)
         self.assert_alive(container)
         self.env.remove_pod(pod)
@@ -105,7 +100,7 @@ class SystemdTest(Case):
     def test_limits_survive_a_reload_of_systemd(self):
         _, _, container = self.running(memory_limit_in_bytes=64 << 20, cpu_shares=512, cpu_quota=50000,
                                        unified={"pids.max": "77"})
-        folder = cgroups.folder(self.pid(container), "memory")
+        folder = cgroups.folder(self.env.pid(container), "memory")
         limits = {"memory.max": str(64 << 20), "cpu.weight": "59", "cpu.max": "50000 100000", "pids.max": "77"}
         for step in ("daemon-reload", "daemon-reexec"):
             systemctl(step)

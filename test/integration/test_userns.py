@@ -54,10 +54,6 @@ class UserNamespaceTest(Case):
     def sh(self, container, script):
         return self.env.exec(container, "sh", "-c", script)[1].strip()
 
-    def pid_of(self, container):
-        info = self.env.cri.runtime.ContainerStatus(container_id=container, verbose=True).info["info"]
-        return int(info.split('"pid":')[1].split(",")[0])
-
     def mount(self, place, source=None, mapped=False, **fields):
         ids = [self.ids()] if mapped else []
         return self.pb.Mount(container_path=place, host_path=str(source or self.volume),
@@ -88,10 +84,10 @@ class UserNamespaceTest(Case):
     def test_the_host_sees_mapped_ids(self):
         container = self.running(script="touch /mine; chown 7:8 /mine; sleep 1000")
         self.sh(container, "touch /exec")
-        root = pathlib.Path(f"/proc/{self.pid_of(container)}/root")
+        root = pathlib.Path(f"/proc/{self.env.pid(container)}/root")
         self.assertEqual((FIRST + 7, FIRST + 8), ((root / "mine").stat().st_uid, (root / "mine").stat().st_gid))
         self.assertEqual(FIRST, (root / "exec").stat().st_uid)
-        self.assertEqual(FIRST, os.stat(f"/proc/{self.pid_of(container)}").st_uid)
+        self.assertEqual(FIRST, os.stat(f"/proc/{self.env.pid(container)}").st_uid)
 
     def test_the_image_belongs_to_its_root(self):
         container = self.running()
@@ -205,7 +201,7 @@ class UserNamespaceTest(Case):
         context = self.pb.LinuxContainerSecurityContext(run_as_username="alice")
         linux = self.pb.LinuxContainerConfig(security_context=context)
         container = self.running(script="id -u; echo again > /proc/self/fd/1; sleep 1000", linux=linux)
-        self.assertEqual(FIRST + 1000, os.stat(f"/proc/{self.pid_of(container)}").st_uid)
+        self.assertEqual(FIRST + 1000, os.stat(f"/proc/{self.env.pid(container)}").st_uid)
         self.assertEqual("1000", self.sh(container, "id -u"))
         self.assertEqual(1000, self.env.status(container).user.linux.uid)
 

@@ -1,5 +1,4 @@
 """Requests and limits of a manifest, down to the kernel's files, and back in the pod's status."""
-import json
 import pathlib
 
 from harness import cgroups
@@ -8,8 +7,7 @@ from harness.kubelet_case import KubeletCase, statuses
 
 class ResourceTest(KubeletCase):
     def first_process(self, pod):
-        info = self.env.cri.runtime.ContainerStatus(container_id=self.container_id(pod), verbose=True).info["info"]
-        return json.loads(info)["pid"]
+        return self.env.pid(self.container_id(pod))
 
     def folders(self, pid, controller):
         """The cgroups of a container and of its pod."""
