@@ -237,6 +237,7 @@ void run(const Arguments& arguments, kj::Maybe<ReceivedHandover>& handover) {
 
   whenUnneeded(pod, connections, timer).wait(io.waitScope);
   removeFile(podDirectory, SOCKET_NAME);
+  if (!pod.isRemoved()) removeLock(podDirectory);
   connections.whenNone().exclusiveJoin(timer.afterDelay(GOODBYE)).wait(io.waitScope);
 }
 

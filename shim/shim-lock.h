@@ -14,7 +14,7 @@ namespace belay::shim {
 // The descriptor has to stay open: closing any of the process's for that file lets go of the lock.
 kj::OneOf<kj::AutoCloseFd, pid_t> lockPod(int podDirFd);
 
-// Takes the file away, for a pod that is removed.
+// Takes the file away, for a pod that is removed, or never came. For the lock's owner, at its end.
 void removeLock(int podDirFd);
 
 }  // namespace belay::shim

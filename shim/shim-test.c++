@@ -47,7 +47,7 @@ class TestWatcher final : public Watcher::Server {
 
 TEST_F(ShimTest, SaysWhoItIs) {
   auto info = await(shim().infoRequest().send());
-  EXPECT_EQ(info.getProtocolVersion(), 1u);
+  EXPECT_EQ(info.getProtocolVersion(), PROTOCOL_VERSION);
   EXPECT_EQ(info.getPid(), shimPid);
   EXPECT_EQ(info.getPodId(), "pod-1");
 }
