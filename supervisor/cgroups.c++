@@ -235,14 +235,24 @@ Cgroups::Home Cgroups::sessionsHome() {
   return {sessionTasks, unifiedFolder(kj::str(root, "/sessions"))};
 }
 
-Cgroups::Mark Cgroups::makeMark(kj::StringPtr path) {
-  if (unified() != nullptr) return {nullptr, unifiedFolder(path)};
+const Cgroups::Hierarchy& Cgroups::markHierarchy() const {
+  KJ_IF_MAYBE (hierarchy, unified()) return *hierarchy;
   for (auto& hierarchy : hierarchies) {
-    if (isClosedToProcesses(hierarchy.folder)) continue;
-    makeFolder(hierarchy.folder, path);
-    return {openTasks(hierarchy.folder, path), nullptr};
+    if (!isClosedToProcesses(hierarchy.folder)) return hierarchy;
   }
   fail(Code::FAILED_PRECONDITION, "no cgroup hierarchy but cpuset is mounted");
+}
+
+Cgroups::Mark Cgroups::makeMark(kj::StringPtr path) {
+  auto& hierarchy = markHierarchy();
+  if (hierarchy.unified) return {nullptr, unifiedFolder(path)};
+  makeFolder(hierarchy.folder, path);
+  return {openTasks(hierarchy.folder, path), nullptr};
+}
+
+kj::AutoCloseFd Cgroups::openRoot() const {
+  auto& hierarchy = markHierarchy();
+  return KJ_REQUIRE_NONNULL(openFolder(hierarchy.folder, relative(root)), "cgroup is gone", root);
 }
 
 kj::Vector<kj::String> Cgroups::childrenOf(kj::StringPtr path) const {

@@ -19,6 +19,10 @@ class Cgroups {
   explicit Cgroups(kj::StringPtr root);
   KJ_DISALLOW_COPY_AND_MOVE(Cgroups);
 
+  kj::StringPtr rootName() const { return root; }
+  // /ROOT in the hierarchy that has marks (makeMark()): to be locked.
+  kj::AutoCloseFd openRoot() const;
+
   // What a new shim joins before it runs, so that neither belayd's limits nor its service's end
   // reach it: /ROOT/shims in each v1 hierarchy, one cgroup for all, and /ROOT/shims/ID in v2's,
   // one for each, by which a shim can be killed with all its helpers.
@@ -96,6 +100,7 @@ class Cgroups {
   kj::AutoCloseFd unifiedFolder(kj::StringPtr path);
   kj::String homeOf(kj::StringPtr podId) const;
   kj::Maybe<const Hierarchy&> unified() const;
+  const Hierarchy& markHierarchy() const;
 };
 
 }  // namespace belay::supervisor

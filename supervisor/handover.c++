@@ -88,7 +88,8 @@ void keepOpen(int number) {
 }
 
 void keepAllOpen(Handover::Reader handover) {
-  for (int number : {handover.getLock(), handover.getCriSocket(), handover.getAdminSocket(),
+  for (int number : {handover.getLock(), handover.getStateLock(), handover.getCgroupLock(),
+                     handover.getCriSocket(), handover.getAdminSocket(),
                      handover.getStreamingSocket(), handover.getRelaySocket()}) {
     keepOpen(number);
   }

@@ -33,6 +33,10 @@ struct Handover {
   relaySocket @11 :Int32 = -1;
   # To the process that keeps the old one's connections (criapi/successor.capnp).
 
+  stateLock @14 :Int32 = -1;
+  cgroupLock @15 :Int32 = -1;
+  # Of `state` and of `cgroupRoot`, as `lock`. An older belayd has none.
+
   held @12 :List(HeldDescriptor);
   # held-descriptors.h
 

@@ -74,7 +74,6 @@ void logCall(const criapi::grpc::CallReport& report) {
 struct Inheritance {
   kj::Vector<GivenDescriptor> given;
   kj::Maybe<Owned<Handover>> handover;
-  kj::AutoCloseFd lock;
 };
 
 // Everything that lives as long as the daemon, in the order it is made.
@@ -82,12 +81,12 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
  public:
   // The references outlive this object.
   Daemon(kj::AsyncIoContext& io, const Config& config, const Invocation& invocation, Homes& homes,
-         Inheritance inherited)
+         Locks locks, Inheritance inherited)
       : io(io),
         config(config),
         invocation(invocation),
         timer(io.provider->getTimer()),
-        lock(kj::mv(inherited.lock)),
+        locks(kj::mv(locks)),
         sockets(takeSockets(inherited, config)),
         children(io.unixEventPort),
         helpers(children, *io.lowLevelProvider, config.pullPath, homes.pullers),
@@ -183,7 +182,7 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
   const Config& config;
   const Invocation& invocation;
   kj::Timer& timer;
-  kj::AutoCloseFd lock;
+  Locks locks;
   ListeningSockets sockets;
   snapshot::Children children;
   snapshot::Helpers helpers;
@@ -370,7 +369,9 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
     int pair[2];
     KJ_SYSCALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
     kj::AutoCloseFd ours(pair[0]), theirs(pair[1]);
-    handover.setLock(lock);
+    handover.setLock(locks.root);
+    handover.setStateLock(locks.state);
+    handover.setCgroupLock(locks.cgroups);
     handover.setCriSocket(criListener);
     handover.setAdminSocket(adminListener);
     handover.setStreamingSocket(streams.listenerFd());
@@ -396,7 +397,7 @@ class Daemon final : private kj::TaskSet::ErrorHandler {
     unsetenv("NOTIFY_SOCKET");
     held.forgetAll();
     streams.closeWhatWasLeft();
-    lock = nullptr;
+    locks = {};
     criListener = nullptr;
     adminListener = nullptr;
     return ours;
@@ -431,12 +432,14 @@ void serve(const Config& config, const Invocation& invocation) {
   inherited.handover = takeHandover();
   setLogLevel(config.logLevel);
   failpoint::readEnvironment("belayd.");
+  Locks locks;
   KJ_IF_MAYBE (handover, inherited.handover) {
     requireAcceptable(handover->get(), config);
-    inherited.lock = takeDescriptor(handover->get().getLock());
-  } else {
-    inherited.lock = lockRoot(config.root);
+    locks = {takeDescriptor(handover->get().getLock()),
+             takeDescriptor(handover->get().getStateLock()),
+             takeDescriptor(handover->get().getCgroupLock())};
   }
+  locks.takeFolders(config);
   raiseFileLimit();
   // Containers of a dead shim become our children, and we learn how they end.
   KJ_SYSCALL(prctl(PR_SET_CHILD_SUBREAPER, 1));
@@ -448,8 +451,9 @@ void serve(const Config& config, const Invocation& invocation) {
   io.waitScope.setBusyPollInterval(100);
   auto& timer = io.provider->getTimer();
   Homes homes(config, timer);
+  locks.takeCgroups(homes.cgroups);
   homes.sweep(timer).wait(io.waitScope);
-  Daemon daemon(io, config, invocation, homes, kj::mv(inherited));
+  Daemon daemon(io, config, invocation, homes, kj::mv(locks), kj::mv(inherited));
   daemon.run(io.waitScope);
 }
 

@@ -2,6 +2,8 @@
 import fcntl
 import os
 import signal
+import subprocess
+import tempfile
 import time
 
 from harness import failpoints, waiting
@@ -87,6 +89,24 @@ class RestartTest(Case):
 
             waiting.until(waits, "belayd has opened its lock")
         daemon.cri.wait_until_serving()
+
+    def test_two_daemons_share_neither_folders_nor_cgroups(self):
+        """Each would take what is the other's for a dead one's, and end it."""
+        pod, config = self.env.run_pod()
+        daemon = self.env.daemon
+        ours = {"--root": daemon.root, "--state": daemon.state, "--cgroup-root": daemon.mark}
+        for shared, value in ours.items():
+            with self.subTest(shared), tempfile.TemporaryDirectory() as folder:
+                # Both folders may be one.
+                own = {"--root": folder, "--state": folder, "--cgroup-root": daemon.mark + "-other"}
+                command = [daemon.programs / "belayd", "--listen", f"unix://{folder}/belay.sock"]
+                for flag, setting in (own | {shared: value}).items():
+                    command += [flag, str(setting)]
+                ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+                self.assertEqual(1, ended.returncode, ended.stderr)
+                self.assertRegex(ended.stderr, f"another belayd uses .*{value}: .* give another {shared}\\n")
+        status = self.env.cri.runtime.PodSandboxStatus(pod_sandbox_id=pod).status
+        self.assertEqual(self.pb.SANDBOX_READY, status.state)
 
     def test_pods_and_images_are_known_after_a_clean_restart(self):
         env = self.env
