@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "snapshot/failure.h"
+#include "snapshot/sys/file.h"
 #include "supervisor/text-file.h"
 
 namespace belay::supervisor {
@@ -26,25 +27,6 @@ constexpr int MAX_DEPTH = 16;
 
 bool isId(kj::StringPtr name) {
   return name.size() > 0 && name.findFirst('/') == nullptr && name[0] != '.';
-}
-
-void makeFolderPath(kj::StringPtr path, mode_t mode) {
-  for (size_t end = 1; end <= path.size(); ++end) {
-    if (end < path.size() && path[end] != '/') continue;
-    auto name = kj::heapString(path.slice(0, end));
-    KJ_SYSCALL_HANDLE_ERRORS(mkdir(name.cStr(), mode)) {
-      case EEXIST:
-        break;
-      default:
-        KJ_FAIL_SYSCALL("mkdir", error, name);
-    }
-  }
-}
-
-kj::AutoCloseFd openFolder(kj::StringPtr path) {
-  int fd;
-  KJ_SYSCALL(fd = open(path.cStr(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), path);
-  return kj::AutoCloseFd(fd);
 }
 
 // Only root writes here, so no race is to be feared; yet nothing follows a link.
@@ -122,9 +104,8 @@ void unmountBelow(int folder) {
 }  // namespace
 
 PodFolders::PodFolders(kj::StringPtr state) : path(kj::str(state, "/pods")) {
-  makeFolderPath(state, 0711);
-  makeFolderPath(path, 0700);
-  folder = openFolder(path);
+  snapshot::makeFolders(state, 0711);
+  folder = snapshot::makeFolders(path, 0700);
 }
 
 kj::AutoCloseFd PodFolders::make(kj::StringPtr id) {
