@@ -25,12 +25,22 @@ class SuccessionTest(Case):
             self.env.daemon.start()
         waiting.until(lambda: self.env.daemon.shims() not in ([], old), "another shim")
 
+    def counting(self):
+        """(pod, its config, a container that counts, its pid)"""
+        pod, config = self.env.run_pod()
+        container = self.env.create(pod, config, script=COUNT)
+        self.env.start(container)
+        return pod, config, container, self.env.pid(container)
+
+    def ends_whole(self, config, container):
+        """Stops what counts: its exit code is known, and its log has neither gap nor repeat."""
+        self.env.cri.runtime.StopContainer(container_id=container, timeout=20)
+        self.assertEqual(42, self.env.status(container).exit_code)
+        self.assertConsecutive(self.numbers(config))
+
     def test_containers_logs_and_exit_codes_outlive_shims(self):
         env = self.env
-        pod, config = env.run_pod()
-        container = env.create(pod, config, script=COUNT)
-        env.start(container)
-        pid = self.env.pid(container)
+        pod, config, container, pid = self.counting()
         for _ in range(5):
             self.grows(config)
             self.kill_shim()
@@ -41,25 +51,18 @@ class SuccessionTest(Case):
             self.assertEqual((0, "still here\n", ""), env.exec(container, "echo", "still here"))
             self.assertEqual(pid, self.env.pid(container))
         self.grows(config)
-        env.cri.runtime.StopContainer(container_id=container, timeout=20)
-        self.assertEqual(42, env.status(container).exit_code)
-        self.assertConsecutive(self.numbers(config))
+        self.ends_whole(config, container)
 
     def test_shim_and_daemon_die_together(self):
         env = self.env
-        pod, config = env.run_pod()
-        container = env.create(pod, config, script=COUNT)
-        env.start(container)
-        pid = self.env.pid(container)
+        _, config, container, pid = self.counting()
         for _ in range(3):
             self.grows(config)
             self.kill_shim(also_daemon=True)
             self.assertEqual(self.pb.CONTAINER_RUNNING, env.status(container).state)
             self.assertEqual(pid, self.env.pid(container))
         self.grows(config)
-        env.cri.runtime.StopContainer(container_id=container, timeout=20)
-        self.assertEqual(42, env.status(container).exit_code)
-        self.assertConsecutive(self.numbers(config))
+        self.ends_whole(config, container)
 
     def test_a_container_is_created_and_started_across_shims(self):
         env = self.env
@@ -97,10 +100,7 @@ class SuccessionTest(Case):
 
     def test_there_are_never_two_shims_of_a_pod(self):
         env = self.env
-        pod, config = env.run_pod()
-        container = env.create(pod, config, script=COUNT)
-        env.start(container)
-        pid = self.env.pid(container)
+        pod, config, container, pid = self.counting()
         shim, = env.daemon.shims()
         env.daemon.kill()
         # As one that was killed and hangs in the kernel: nobody listens, and the process is there.
@@ -112,6 +112,4 @@ class SuccessionTest(Case):
         os.kill(shim, signal.SIGKILL)
         waiting.until(lambda: env.status(container).state == self.pb.CONTAINER_RUNNING, "another shim takes over")
         self.assertEqual(pid, self.env.pid(container))
-        env.cri.runtime.StopContainer(container_id=container, timeout=20)
-        self.assertEqual(42, env.status(container).exit_code)
-        self.assertConsecutive(self.numbers(config))
+        self.ends_whole(config, container)
